@@ -1,0 +1,1 @@
+"""Carry it: export, verify, load."""

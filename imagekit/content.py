@@ -1,0 +1,98 @@
+"""Bytes and their names: digests, canonical JSON, hashing, and files that appear whole or not at all.
+
+Touches disk in `hash_file`, `write_whole` and `whole_file`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, NewType, Protocol
+
+import msgspec
+
+from imagekit.errors import IntegrityError
+
+Digest = NewType("Digest", str)
+"""`sha256:` and 64 lower-case hex digits (OCI image spec, descriptor.md#digests)."""
+
+CHUNK = 1 << 20
+_SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+class Readable(Protocol):
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+def parse_digest(text: str) -> Digest:
+    """The digest that `text` spells; raise `IntegrityError` for another algorithm or shape."""
+    if not _SHA256.fullmatch(text):
+        raise IntegrityError(f"{text!r} is not a sha256 digest")
+    return Digest(text)
+
+
+def hex_of(digest: Digest) -> str:
+    """The 64 hex digits."""
+    return digest.removeprefix("sha256:")
+
+
+def digest_of(data: bytes) -> Digest:
+    """SHA-256 of bytes already in memory."""
+    return Digest("sha256:" + hashlib.sha256(data).hexdigest())
+
+
+def hash_stream(stream: Readable) -> tuple[Digest, int]:
+    """Digest and size in bytes of all that is left in `stream`, read in 1 MiB pieces."""
+    state, size = hashlib.sha256(), 0
+    while piece := stream.read(CHUNK):
+        state.update(piece)
+        size += len(piece)
+    return Digest("sha256:" + state.hexdigest()), size
+
+
+def hash_file(path: Path) -> tuple[Digest, int]:
+    """Digest and size in bytes of a file."""
+    with path.open("rb") as stream:
+        return hash_stream(stream)
+
+
+def canonical_json(value: Any) -> bytes:
+    """Compact UTF-8 JSON with sorted keys: the same value gives the same bytes."""
+    return msgspec.json.encode(value, order="sorted")
+
+
+def readable_json(value: Any) -> bytes:
+    """Sorted JSON, two spaces deep, with a final newline: for files that people open too."""
+    return msgspec.json.format(canonical_json(value), indent=2) + b"\n"
+
+
+@contextmanager
+def whole_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """A stream whose bytes appear at `path` at once (fsync, then rename), or, after an error, not at all.
+
+    The mode does not depend on the umask. The parent folder is made if it is missing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with temporary.open("xb") as stream:
+            os.fchmod(stream.fileno(), mode)
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+        raise
+
+
+def write_whole(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Write a small file whole or not at all."""
+    with whole_file(path, mode) as stream:
+        stream.write(content)

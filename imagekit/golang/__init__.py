@@ -1,0 +1,1 @@
+"""The go command: toolchain, environments, packages and the files each target selects, modules, compile."""

@@ -1,0 +1,1 @@
+"""What is shipped: recipe, root file system, manifests and index, Dockerfiles, archives."""

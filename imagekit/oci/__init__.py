@@ -1,0 +1,1 @@
+"""The format: documents, layers, blob stores, archives, registries, engines, copy."""

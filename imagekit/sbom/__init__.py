@@ -1,0 +1,1 @@
+"""What is in it: one inventory, rendered in each format."""

@@ -1,0 +1,103 @@
+"""Text for people and for other formats: escaping what is not ours, and the templates that imagekit fills.
+
+Touches disk in `template_source`.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imagekit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+
+def plain(text: str) -> str:
+    """`text` with nothing in it that a terminal or a CI log would obey.
+
+    Control characters, ANSI escapes, bidirectional overrides and unpaired surrogates become `\\x1b`-like escapes; a
+    `::command` or `##[command]` at the start of a line loses its power by an escaped first character.
+    """
+    shown = "".join(c if c == "\n" or c.isprintable() else _escaped(c) for c in text)
+    return "\n".join(_without_command(line) for line in shown.split("\n"))
+
+
+def line(text: str) -> str:
+    """The same for one line: newlines are escaped too."""
+    return plain(text.replace("\n", "\\n"))
+
+
+def _escaped(character: str) -> str:
+    point = ord(character)
+    return f"\\x{point:02x}" if point < 256 else f"\\u{point:04x}" if point < 65536 else f"\\U{point:08x}"
+
+
+def _without_command(text: str) -> str:
+    bare = text.lstrip()
+    if bare.startswith(("::", "##[", "##vso[")):
+        return text.replace(bare[0], f"\\x{ord(bare[0]):02x}", 1)
+    return text
+
+
+def dockerfile_word(text: str) -> str:
+    """A double-quoted Dockerfile value (LABEL, ENV, ADD): no expansion, one line; newlines are refused."""
+    _one_line(text, "a Dockerfile")
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$") + '"'
+
+
+def json_array(words: list[str] | tuple[str, ...]) -> str:
+    """The exec form of ENTRYPOINT, CMD and HEALTHCHECK."""
+    return json.dumps(list(words))
+
+
+def hcl_string(text: str) -> str:
+    """A quoted HCL string literal without interpolation."""
+    return json.dumps(text).replace("${", "$${").replace("%{", "%%{")
+
+
+def shell_word(text: str) -> str:
+    """One POSIX shell word."""
+    return shlex.quote(text)
+
+
+def _one_line(text: str, where: str) -> None:
+    if any(not c.isprintable() for c in text):
+        raise ConfigError(
+            f"{text!r} has a character that cannot stand in {where}",
+            hint="use printable characters in one line",
+        )
+
+
+def template_source(name: str) -> str:
+    """The text of `templates/<name>`: in a checkout beside the package, in an installed wheel inside it."""
+    here = Path(__file__).parent
+    for folder in (here / "templates", here.parent / "templates"):
+        if (folder / name).is_file():
+            return (folder / name).read_text(encoding="utf-8")
+    raise FileNotFoundError(name)
+
+
+@cache
+def _environment() -> ImmutableSandboxedEnvironment:
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    environment.filters.update(docker=dockerfile_word, json_array=json_array, hcl=hcl_string, shell=shell_word)
+    return environment
+
+
+def render(name: str, **values: Any) -> str:
+    """Fill `templates/<name>`; every value from outside must pass `docker`, `json_array`, `hcl` or `shell` in it."""
+    return _environment().from_string(template_source(name)).render(**values)

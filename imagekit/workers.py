@@ -1,0 +1,174 @@
+"""Where tasks run: threads under one CPU budget, child processes, and cancellation with its reason.
+
+Touches processes and the clock.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from imagekit.errors import StoppedError, ToolError
+
+T = TypeVar("T")
+R = TypeVar("R")
+_GRACE = 3.0
+"""Seconds that a child has between SIGTERM and SIGKILL."""
+_TICK = 0.05
+
+
+class Cancellation:
+    """A switch that is thrown once, with the reason; every child process and task looks at it."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._error: StoppedError | None = None
+
+    def stop(self, error: StoppedError) -> None:
+        """Throw the switch; the first reason stays."""
+        if not self._event.is_set():
+            self._error = error
+            self._event.set()
+
+    def check(self) -> None:
+        """Raise the `StoppedError` that the switch was thrown with, if it was."""
+        if self._error is not None:
+            raise self._error
+
+    @property
+    def stopped(self) -> bool:
+        return self._event.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep until the switch is thrown or the time is over; whether it was thrown."""
+        return self._event.wait(seconds)
+
+
+class Completed(msgspec.Struct, frozen=True):
+    """How a child ended: its exit status (0 to 255, or minus the signal) and all that it wrote."""
+
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path | None = None,
+    stdin: bytes = b"",
+    cancellation: Cancellation | None = None,
+) -> Completed:
+    """Run a program to its end in a process group of its own, with exactly this environment.
+
+    Raises `ToolError` if it cannot be started. When the switch is thrown, the group gets SIGTERM, then SIGKILL after
+    3 s, and the `StoppedError` is raised once no process of it is left to wait for.
+    """
+    if cancellation is not None:
+        cancellation.check()
+    try:
+        child = subprocess.Popen(
+            list(argv),
+            env=dict(env),
+            cwd=cwd,
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise ToolError(
+            f"cannot start {argv[0]}: {error.strerror}",
+            hint=f"install {Path(argv[0]).name}, or put it on PATH",
+        ) from error
+    try:
+        return _collect(child, stdin, cancellation)
+    except BaseException:
+        _end(child)
+        raise
+
+
+def _collect(child: subprocess.Popen[bytes], stdin: bytes, cancellation: Cancellation | None) -> Completed:
+    if cancellation is None:
+        stdout, stderr = child.communicate(stdin or None)
+        return Completed(child.returncode, stdout, stderr)
+    pending: bytes | None = stdin or None
+    while True:
+        try:
+            stdout, stderr = child.communicate(pending, timeout=_TICK)
+            cancellation.check()
+            return Completed(child.returncode, stdout, stderr)
+        except subprocess.TimeoutExpired:
+            pending = None
+            cancellation.check()
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Stop the whole group, politely first; the leader is reaped."""
+    for number, patience in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, _GRACE)):
+        try:
+            os.killpg(child.pid, number)
+        except ProcessLookupError:
+            break
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline and _group_alive(child):
+            time.sleep(0.01)
+    child.wait()
+    for stream in (child.stdin, child.stdout, child.stderr):
+        if stream is not None:
+            stream.close()
+
+
+def _group_alive(child: subprocess.Popen[bytes]) -> bool:
+    child.poll()
+    try:
+        os.killpg(child.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+class Workers:
+    """Threads under one CPU budget: at most `jobs` tasks run at a time."""
+
+    def __init__(self, jobs: int, cancellation: Cancellation) -> None:
+        self.jobs = max(1, jobs)
+        self.cancellation = cancellation
+
+    def each(self, task: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
+        """Run `task` over the items; yield each item with its result as it finishes.
+
+        The first error (or a thrown switch) cancels what has not begun, waits for what runs, and is raised.
+        """
+        with ThreadPoolExecutor(self.jobs) as pool:
+            waiting: dict[Future[R], T] = {pool.submit(self._guarded, task, item): item for item in items}
+            try:
+                while waiting:
+                    done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        yield waiting.pop(future), future.result()
+            except BaseException as error:
+                for future in waiting:
+                    future.cancel()
+                if not isinstance(error, Exception):
+                    self.cancellation.stop(StoppedError("interrupted", exit_code=130))
+                raise
+
+    def _guarded(self, task: Callable[[T], R], item: T) -> R:
+        self.cancellation.check()
+        return task(item)
+
+
+def cpus() -> int:
+    """How many CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
