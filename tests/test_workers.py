@@ -1,0 +1,82 @@
+"""Children run to their end or are stopped whole, with the reason."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+
+import pytest
+
+from imagekit.errors import StoppedError, ToolError
+from imagekit.workers import Cancellation, Workers, run
+
+ENV = {"PATH": os.environ["PATH"]}
+
+
+def test_a_child_sees_exactly_the_given_environment():
+    done = run([sys.executable, "-I", "-c", "import os; print(sorted(os.environ))"], env={"ONLY": "this"})
+    assert b"ONLY" in done.stdout
+    assert b"PATH" not in done.stdout
+
+
+def test_large_output_and_input_do_not_deadlock():
+    done = run(
+        [sys.executable, "-c", "import sys; sys.stdout.write(sys.stdin.read()); sys.stderr.write('e' * 300000)"],
+        env=ENV,
+        stdin=b"x" * 3_000_000,
+        cancellation=Cancellation(),
+    )
+    assert (len(done.stdout), len(done.stderr), done.returncode) == (3_000_000, 300_000, 0)
+
+
+def test_a_missing_program_is_a_tool_error_that_names_it():
+    with pytest.raises(ToolError, match="no-such-program") as caught:
+        run(["no-such-program"], env=ENV)
+    assert "no-such-program" in caught.value.hint
+
+
+def test_cancelling_ends_grandchildren_too(tmp_path):
+    switch = Cancellation()
+    mark = tmp_path / "pid"
+    script = f"sleep 60 & echo $! > {mark}; wait"
+    threading.Thread(target=lambda: (_until(mark), switch.stop(StoppedError("enough", exit_code=124)))).start()
+    with pytest.raises(StoppedError) as caught:
+        run(["sh", "-c", script], env=ENV, cancellation=switch)
+    assert caught.value.exit_code == 124
+    grandchild = int(mark.read_text())
+    for _ in range(200):
+        if not _running(grandchild):
+            return
+        time.sleep(0.01)
+    pytest.fail("the grandchild is still there")
+
+
+def test_each_yields_every_result_and_the_first_error_cancels_the_rest():
+    workers = Workers(2, Cancellation())
+    assert sorted(workers.each(lambda n: n * n, range(5))) == [(0, 0), (1, 1), (2, 4), (3, 9), (4, 16)]
+    began: list[int] = []
+
+    def task(number: int) -> None:
+        began.append(number)
+        if number == 0:
+            raise ToolError("no")
+        time.sleep(0.05)
+
+    with pytest.raises(ToolError):
+        list(workers.each(task, range(50)))
+    assert len(began) < 50
+
+
+def _until(path) -> None:
+    while not path.exists() or not path.read_text().strip():
+        time.sleep(0.01)
+
+
+def _running(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
