@@ -1,0 +1,126 @@
+"""Blobs: bytes that are found by their digest, and believed only after a check.
+
+`BlobReader` and `BlobStore` are the whole contract between the rooms and any place that holds images: an OCI layout, a
+registry, memory, later an archive or an engine. Bytes are checked where they are read (`read_verified`,
+`VerifyingReader`) and where they are written (`add`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from typing import Any, BinaryIO, Protocol
+
+from imagekit.content import CHUNK, Digest, Readable, digest_of
+from imagekit.errors import IntegrityError, UnreadableError
+from imagekit.oci.documents import DOCUMENT_LIMIT, Descriptor
+
+
+class MissingBlobError(UnreadableError):
+    """A store does not hold a blob that a document promises."""
+
+
+class BlobReader(Protocol):
+    """A place to read blobs from."""
+
+    def has(self, digest: Digest, /) -> bool:
+        """Whether `open` would find it. Says nothing about the bytes being right."""
+
+    def open(self, digest: Digest, /) -> BinaryIO:
+        """The blob's bytes from the start, unchecked; the caller closes. Raises `MissingBlobError`."""
+
+
+class BlobStore(BlobReader, Protocol):
+    """A place to write blobs to as well."""
+
+    def add(self, stream: Readable, expected: Descriptor | None = None) -> tuple[Digest, int]:
+        """Keep all that is left in `stream`; return its digest and size in bytes.
+
+        Whole or nothing: after an error the store holds what it held. The second time nothing is written, and the
+        stream may be left unread. Bytes that are not what `expected` promises raise `IntegrityError`, after at most
+        one byte too many was read. The caller closes the stream.
+        """
+
+
+class VerifyingReader(io.RawIOBase):
+    """Passes on the bytes of `stream` while they are what `promised` says; closing it closes `stream`.
+
+    The last byte is handed out only after size and digest were found right; `IntegrityError` otherwise. So whoever
+    has read `promised.size` bytes has read the right ones.
+    """
+
+    def __init__(self, stream: Readable, promised: Descriptor, where: str = "") -> None:
+        self._stream, self._promised, self._where = stream, promised, where
+        self._state, self._seen, self._done = hashlib.sha256(), 0, False
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """At most `size` bytes (all that is left for a negative one)."""
+        if size is None or size < 0:
+            return b"".join(iter(lambda: self._piece(CHUNK), b""))
+        return self._piece(size)
+
+    def readinto(self, buffer: Any, /) -> int:
+        piece = self.read(len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def close(self) -> None:
+        if not self.closed and (close := getattr(self._stream, "close", None)):
+            close()
+        super().close()
+
+    def _piece(self, size: int) -> bytes:
+        if self._done or not size:
+            return b""
+        piece = self._stream.read(min(size, self._promised.size - self._seen)) if self._left else b""
+        self._state.update(piece)
+        self._seen += len(piece)
+        if not self._left or not piece:
+            self._check()
+        return piece
+
+    @property
+    def _left(self) -> bool:
+        return self._seen < self._promised.size
+
+    def _check(self) -> None:
+        self._done = True
+        if self._left:
+            raise self._broken(f"ends after {self._seen} bytes, {self._promised.size} were promised")
+        if self._stream.read(1):
+            raise self._broken(f"is longer than the {self._promised.size} bytes promised")
+        if (found := "sha256:" + self._state.hexdigest()) != self._promised.digest:
+            raise self._broken(f"holds bytes of {found}")
+
+    def _broken(self, how: str) -> IntegrityError:
+        where = f" in {self._where}" if self._where else ""
+        return IntegrityError(
+            f"blob {self._promised.digest}{where} {how}",
+            hint="make or fetch it again; its bytes were changed or cut on the way",
+        )
+
+
+def read_verified(store: BlobReader, promised: Descriptor, limit: int = DOCUMENT_LIMIT) -> bytes:
+    """The blob, once its size and digest are what `promised` says; reads at most `promised.size + 1` bytes.
+
+    Raises `UnreadableError` for a promise of more than `limit` bytes, `MissingBlobError`, `IntegrityError`.
+    """
+    if promised.size > limit:
+        raise UnreadableError(f"blob {promised.digest} of {promised.size} bytes, more than {limit} are not read here")
+    with open_verified(store, promised) as stream:
+        return stream.read()
+
+
+def open_verified(store: BlobReader, promised: Descriptor) -> VerifyingReader:
+    """The blob as a stream that is checked while it is read; the caller closes."""
+    return VerifyingReader(store.open(promised.digest), promised, str(store))
+
+
+def put(store: BlobStore, content: bytes, media_type: str, **fields: Any) -> Descriptor:
+    """Keep `content`; return its descriptor, with `fields` (`platform`, `annotations`, …) of `Descriptor` set."""
+    promised = Descriptor(media_type, digest_of(content), len(content), **fields)
+    store.add(io.BytesIO(content), promised)
+    return promised

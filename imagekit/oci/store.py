@@ -1,0 +1,259 @@
+"""Blob stores on this machine: memory, and the OCI image layout. Touches disk in `Layout`.
+
+The contract that they keep stands in `blobs`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, Self
+
+import msgspec
+
+from imagekit.content import (
+    CHUNK,
+    Digest,
+    Readable,
+    digest_of,
+    hash_file,
+    hash_stream,
+    hex_of,
+    parse_digest,
+    write_whole,
+)
+from imagekit.errors import IntegrityError, UnreadableError
+from imagekit.oci.blobs import (
+    BlobReader,
+    BlobStore,
+    MissingBlobError,
+    VerifyingReader,
+    open_verified,
+    put,
+    read_verified,
+)
+from imagekit.oci.documents import CONTAINERD_NAME, DOCUMENT_LIMIT, REF_NAME, Descriptor, Index, decode_index, encode
+from imagekit.oci.files import cloned, linked, new_file, open_regular, write_all
+from imagekit.text import line
+
+__all__ = [
+    "BlobReader",
+    "BlobStore",
+    "Layout",
+    "Memory",
+    "MissingBlobError",
+    "VerifyingReader",
+    "open_verified",
+    "put",
+    "read_verified",
+]
+
+
+class Memory:
+    """A store in memory: the small real twin for tests, and for documents that no disk needs to see."""
+
+    def __init__(self) -> None:
+        self._blobs: dict[Digest, bytes] = {}
+
+    def __str__(self) -> str:
+        return "memory"
+
+    def has(self, digest: Digest, /) -> bool:
+        return digest in self._blobs
+
+    def open(self, digest: Digest, /) -> BinaryIO:
+        try:
+            return io.BytesIO(self._blobs[digest])
+        except KeyError:
+            raise MissingBlobError(f"blob {digest} is not in {self}") from None
+
+    def add(self, stream: Readable, expected: Descriptor | None = None) -> tuple[Digest, int]:
+        if expected is not None and expected.digest in self._blobs:
+            return expected.digest, expected.size
+        source = stream if expected is None else VerifyingReader(stream, expected)
+        content = b"".join(iter(lambda: source.read(CHUNK), b""))
+        digest = digest_of(content)
+        self._blobs[digest] = content
+        return digest, len(content)
+
+
+class _Version(msgspec.Struct, rename="camel"):
+    image_layout_version: str
+
+
+class Layout:
+    """A store in an OCI image layout folder (image-layout.md): `oci-layout`, `index.json`, `blobs/sha256/<hex>`.
+
+    Files are 0644 and folders 0755 whatever the umask. A blob is written beside `blobs` and renamed into its place.
+    With `durable` each is flushed to the disk before that; a writer that publishes the whole folder in one step later
+    (a staged build) says `durable=False` and saves a flush a blob.
+    """
+
+    def __init__(self, path: Path, *, durable: bool = True) -> None:
+        """Open an existing layout; raise `UnreadableError` if `path` is none or of another version."""
+        self.path, self.durable = path, durable
+        raw = _read_small(path / "oci-layout", self)
+        try:
+            version = msgspec.json.decode(raw, type=_Version).image_layout_version
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise UnreadableError(f"{path}/oci-layout: {error}") from error
+        if not version.startswith("1."):
+            raise UnreadableError(f"{path} is an OCI layout of version {version!r}, only 1.x is read")
+
+    @classmethod
+    def create(cls, path: Path, *, durable: bool = True) -> Self:
+        """Open the layout at `path`, made empty first if there is none."""
+        _make_folders(path)
+        if not (path / "index.json").exists():
+            write_whole(path / "index.json", encode(Index(manifests=())))
+        if not (path / "oci-layout").exists():
+            write_whole(path / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+        return cls(path, durable=durable)
+
+    def __str__(self) -> str:
+        return f"oci:{self.path}"
+
+    def blob_path(self, digest: Digest) -> Path:
+        """Where the blob is, or would be."""
+        return self.path / "blobs/sha256" / hex_of(parse_digest(digest))
+
+    def has(self, digest: Digest, /) -> bool:
+        return self.blob_path(digest).is_file()
+
+    def open(self, digest: Digest, /) -> BinaryIO:
+        try:
+            return open_regular(self.blob_path(digest))
+        except FileNotFoundError:
+            raise MissingBlobError(f"blob {digest} is not in {self}") from None
+        except OSError as error:
+            raise UnreadableError(f"blob {digest} in {self} cannot be read: {error.strerror}") from error
+
+    def add(self, stream: Readable, expected: Descriptor | None = None) -> tuple[Digest, int]:
+        if expected is not None and self._kept(expected.digest) == expected.size:
+            return expected.digest, expected.size
+        source = stream if expected is None else VerifyingReader(stream, expected, str(self))
+        with self._part() as part:
+            with new_file(part) as file:
+                digest, size = _pour(source, file)
+                self._flush(file)
+            self._settle(part, digest)
+        return digest, size
+
+    def add_file(self, path: Path, digest: Digest | None = None, *, link: bool = False) -> tuple[Digest, int]:
+        """Keep the content of a file; return its digest and size in bytes.
+
+        Shares the file's extents where the file system can. With `link` it becomes a hard link where it can (same file
+        system, mode 0644): only for files that nobody ever writes to again. What arrived is hashed; raises
+        `IntegrityError`, and keeps nothing, if it is not `digest`.
+        """
+        with open_regular(path) as source, self._part() as part:
+            size = os.fstat(source.fileno()).st_size
+            if digest is not None and self._kept(digest) == size:
+                return digest, size
+            if link and linked(path, part):
+                found, size = hash_file(part)
+            else:
+                found, size = self._copied(source, part)
+            if digest is not None and found != digest:
+                raise IntegrityError(f"{path} holds bytes of {found}, not of {digest}", hint="make the file again")
+            self._settle(part, found)
+        return found, size
+
+    def index(self) -> Index:
+        """`index.json`; raises `UnreadableError`."""
+        return decode_index(_read_small(self.path / "index.json", self))
+
+    def set_index(self, index: Index) -> None:
+        """Replace `index.json` in one step."""
+        write_whole(self.path / "index.json", encode(index))
+
+    def resolve(self, name: str = "") -> Descriptor:
+        """The image that `index.json` calls `name` (reference name, containerd's name or digest); '' if it has one.
+
+        Raises `UnreadableError` that lists the names there are.
+        """
+        entries = self.index().manifests
+        named = tuple(entry for entry in entries if REF_NAME in entry.annotations) or entries
+        found = {entry.digest: entry for entry in (entries if name else named) if not name or name in _names(entry)}
+        if len(found) == 1:
+            return next(iter(found.values()))
+        known = ", ".join(sorted(line(entry.annotations.get(REF_NAME, entry.digest)) for entry in named)) or "nothing"
+        raise UnreadableError(
+            f"{self} holds {'no' if not found else 'more than one'} image{f' {name!r}' if name else ''}",
+            hint=f"name one as {self}:NAME; it holds {known}",
+        )
+
+    def _kept(self, digest: Digest) -> int:
+        """The size of the blob's file, -1 if there is none: a file cut by a crash is told from a whole one."""
+        try:
+            found = self.blob_path(digest).stat()
+        except FileNotFoundError:
+            return -1
+        return found.st_size if stat.S_ISREG(found.st_mode) else -1
+
+    @contextmanager
+    def _part(self) -> Iterator[Path]:
+        """A path in this file system for bytes that have no name yet; what is left there is removed."""
+        part = self.path / f".{secrets.token_hex(8)}.part"
+        try:
+            yield part
+        finally:
+            with suppress(FileNotFoundError):
+                part.unlink()
+
+    def _copied(self, source: io.FileIO, part: Path) -> tuple[Digest, int]:
+        with new_file(part) as file:
+            if cloned(source, file):
+                found = hash_stream(file)
+            else:
+                found = _pour(source, file)
+            self._flush(file)
+        return found
+
+    def _flush(self, file: io.FileIO) -> None:
+        if self.durable:
+            os.fsync(file.fileno())
+
+    def _settle(self, part: Path, digest: Digest) -> None:
+        place = self.blob_path(digest)
+        if not place.parent.is_dir():
+            _make_folders(self.path)
+        part.replace(place)
+
+
+def _names(entry: Descriptor) -> tuple[str, ...]:
+    return (entry.annotations.get(REF_NAME, ""), entry.annotations.get(CONTAINERD_NAME, ""), entry.digest)
+
+
+def _make_folders(path: Path) -> None:
+    for folder in (path, path / "blobs", path / "blobs/sha256"):
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o755)
+
+
+def _pour(source: Readable, file: io.FileIO) -> tuple[Digest, int]:
+    state, size = hashlib.sha256(), 0
+    while piece := source.read(CHUNK):
+        state.update(piece)
+        write_all(file, piece)
+        size += len(piece)
+    return Digest("sha256:" + state.hexdigest()), size
+
+
+def _read_small(path: Path, where: object) -> bytes:
+    try:
+        with open_regular(path) as stream:
+            content = stream.read(DOCUMENT_LIMIT + 1)
+    except OSError as error:
+        raise UnreadableError(
+            f"{where} is not an OCI layout: {path.name}: {error.strerror}",
+            hint="name a folder that holds oci-layout, index.json and blobs/",
+        ) from error
+    return content
