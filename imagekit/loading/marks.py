@@ -1,0 +1,66 @@
+"""Where things stand in a document."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from imagekit.errors import ConfigError
+from imagekit.loading.mistakes import Mistake, refusal
+from imagekit.loading.nodes import ListNode, MapNode, Node
+from imagekit.loading.source import Source
+
+Way = tuple[str | int, ...]
+"""The way from the document to a value in it: `("builds", 0, "flags", 1)`."""
+
+
+class Marks:
+    """Way into the document -> place in the file; what is not written there has its nearest ancestor's place."""
+
+    def __init__(self, source: Source, root: Node) -> None:
+        self._source = source
+        self._root = root
+
+    @property
+    def name(self) -> str:
+        """What people call the file."""
+        return self._source.name
+
+    def where(self, *way: str | int) -> str:
+        """`imagekit.yaml:9:13`; line and column count from 1."""
+        line, column = self._find(way)
+        return f"{self.name}:{line + 1}:{column + 1}"
+
+    def line(self, *way: str | int) -> str:
+        """`imagekit.yaml:9`."""
+        return f"{self.name}:{self._find(way)[0] + 1}"
+
+    def mistake(self, way: Way, message: str, hint: str = "", *, key: bool = False, secret: bool = False) -> Mistake:
+        """A mistake in the value at `way`, in its key if `key`; a `secret` line is not shown."""
+        line, column = self._find(way, key=key)
+        return Mistake(line, column, message, hint, "" if secret else self._source.line(line))
+
+    def refusal(self, mistakes: Sequence[Mistake]) -> ConfigError:
+        """The error that tells all of them."""
+        return refusal(self.name, mistakes)
+
+    def _find(self, way: Sequence[str | int], *, key: bool = False) -> tuple[int, int]:
+        node = self._root
+        place = (node.line, node.column)
+        for depth, step in enumerate(way, 1):
+            found = _child(node, step)
+            if found is None:
+                break
+            key_place, node = found
+            place = key_place if key and depth == len(way) else (node.line, node.column)
+        return place
+
+
+def _child(node: Node, step: str | int) -> tuple[tuple[int, int], Node] | None:
+    """The place of the key (in a list: of the item) and the value; None if there is none."""
+    match node:
+        case MapNode():
+            return next((((key.line, key.column), value) for key, value in node.entries if key.text == step), None)
+        case ListNode() if isinstance(step, int) and step < len(node.items):
+            item = node.items[step]
+            return (item.line, item.column), item
+    return None
