@@ -1,4 +1,4 @@
-"""Finding, Skip and their severity."""
+"""Finding, Skip and their severity; Remark, which is a finding before the policy has given it a severity."""
 
 from __future__ import annotations
 
@@ -24,6 +24,19 @@ class Severity(IntEnum):
     def parse(cls, word: str) -> Severity:
         """Read `note`, `warning`, `error`; raise `KeyError` for another word."""
         return cls[word.upper()]
+
+
+class Remark(msgspec.Struct, frozen=True, kw_only=True):
+    """What a check says of its subject; `severity` only where it is not the rule's own.
+
+    `hint` is the way out; `chain` is the shortest import chain, main first.
+    """
+
+    message: str
+    evidence: tuple[Evidence, ...] = ()
+    chain: tuple[str, ...] = ()
+    hint: str = ""
+    severity: Severity | None = None
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,1 @@
+"""The checks: one rule a file, facts in, remarks out, no I/O."""

@@ -1,0 +1,92 @@
+"""Subject: one program before the rules, with its facts and, where imagekit built it, what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from imagekit.audit.chains import ImportGraph
+from imagekit.binary.facts import BinaryFacts, GoModule
+from imagekit.content import Digest
+from imagekit.targets.target import Target
+
+
+class FunctionNames(Protocol):
+    """The names in a Go function table (`binary.functions.FunctionTable` is one)."""
+
+    def contains(self, text: bytes, /) -> bool:
+        """Whether `text` stands anywhere among the names."""
+        ...
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a subject was found: `file`, `image` or `bundle`; None where the word does not apply."""
+
+    kind: str = "file"
+    ref: str | None = None
+    manifest: str | None = None
+    platform: str | None = None
+    layer: str | None = None
+    path: str | None = None
+
+
+class Vcs(msgspec.Struct, frozen=True):
+    """The commit that Go should have stamped, and whether the tree differed from it."""
+
+    revision: str
+    modified: bool
+
+
+class XOutcome(StrEnum):
+    """What became of one `-X name=value`."""
+
+    PRESENT = "present"
+    WRONG = "wrong"
+    MISSING = "missing"
+    DROPPED = "dropped"
+    UNCHECKED = "unchecked"
+
+
+class XCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """One `-X` value after the link; `found` is what the variable holds, `reason` why it could not be looked at."""
+
+    name: str
+    value: str
+    outcome: XOutcome
+    found: str = ""
+    reason: str = ""
+
+
+class Expected(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked for. None and '' mean that nobody asked, so nothing is compared."""
+
+    target: Target
+    toolchain: str = ""
+    """`go1.26.8`."""
+    package: str = ""
+    """Import path of the main package."""
+    module: GoModule | None = None
+    """The main module; for a published one with its version and `h1`, though Go then writes `(devel)`."""
+    published: bool = False
+    modules: Sequence[GoModule] | None = None
+    """Exactly the modules, the main one aside, that give this target a package."""
+    vcs: Vcs | None = None
+    x_values: tuple[XCheck, ...] = ()
+    settings: Mapping[str, str] = {}
+    """Build settings beyond those that follow from `target`, in the spelling of Go's build info (`-pgo`, …)."""
+
+
+class Subject(msgspec.Struct, frozen=True, kw_only=True):
+    """`path` is its label in every report; `size` in bytes."""
+
+    path: str
+    digest: Digest
+    size: int
+    facts: BinaryFacts
+    functions: FunctionNames | None = None
+    expected: Expected | None = None
+    imports: ImportGraph | None = None
+    source: Source = Source()

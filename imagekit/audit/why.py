@@ -1,0 +1,141 @@
+"""Why a program asks for a loader or a library: the flag that was set, or the import that brought it in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from imagekit.audit.chains import Edge, ImportGraph, edge_to_cut, importers, reached, shortest
+from imagekit.audit.subject import Subject
+from imagekit.binary.facts import CgoUse, Linkage
+from imagekit.targets.target import Target
+
+_PURE_TAGS = {"net": "netgo", "os/user": "osusergo"}
+"""The tag that gives a standard package without C (go doc net, os/user)."""
+_C = "C"
+_RUNTIME = "runtime/cgo"
+"""Every package that uses cgo brings it in; it is never the reason itself."""
+_SHOWN = 5
+"""How many further packages a hint names."""
+
+
+class Cause(msgspec.Struct, frozen=True):
+    """One reason, the import chain that shows it (main first; () for a flag), and what removes it."""
+
+    message: str
+    chain: tuple[str, ...] = ()
+    hint: str = ""
+
+
+def causes(subject: Subject) -> tuple[Cause, ...]:
+    """The reasons for a linkage that is not static, the surest first; () where nothing at hand tells it."""
+    facts = subject.facts
+    found = list(_by_flags(subject))
+    if facts.linkage is not Linkage.LOADER_ONLY and subject.imports is not None:
+        if facts.cgo is CgoUse.PROVEN:
+            found += _by_cgo(subject.imports)
+        elif facts.linkage is Linkage.DYNAMIC:
+            found += _by_dynamic_imports(subject.imports)
+    return tuple(found)
+
+
+def _by_flags(subject: Subject) -> Iterator[Cause]:
+    linkage = subject.facts.linkage
+    if linkage is Linkage.LOADER_ONLY and (said := _said(subject, "-buildmode", "pie")):
+        yield Cause(
+            f"{said}: Go's own linker makes a position-independent program ask for a loader",
+            hint="remove -buildmode=pie: Go's default (exe) is static",
+        )
+    if linkage is Linkage.DYNAMIC:
+        for instrument in ("-race", "-asan", "-msan"):
+            if said := _said(subject, instrument, "true"):
+                yield Cause(f"{said}: its runtime is C code", hint=f"remove {instrument}, or keep it to test builds")
+    if linkage is not Linkage.SYSTEM and (said := _said(subject, "-linkmode", "external")):
+        yield Cause(
+            f"{said}: the host's C linker adds its loader and libc",
+            hint="remove -linkmode=external, or set `cgo: static` on this build",
+        )
+
+
+def _said(subject: Subject, name: str, value: str) -> str:
+    """`-buildmode=pie (imagekit.yaml:9)`, or the same from Go's build info; '' if neither has it."""
+    target = subject.expected.target if subject.expected else None
+    for flag in _flags(target) if target else ():
+        bare, equals, given = flag.replace("--", "-", 1).partition("=")
+        if bare == name and (given if equals else "true") == value:
+            return f"{flag} ({where_written(target, flag)})"
+    go = subject.facts.go
+    if go is not None and go.settings.get(name) == value:
+        return f"build info says {name}={value}"
+    return ""
+
+
+def _flags(target: Target) -> tuple[str, ...]:
+    return (*target.flags, *target.ldflags.flags, *target.unsafe.flags)
+
+
+def where_written(target: Target | None, flag: str) -> str:
+    """The configuration line or option that set `flag`: `imagekit.yaml:9`, `default`."""
+    origins = target.origins if target else ()
+    return next((where for key, where in reversed(origins) if key.endswith("/" + flag)), "default")
+
+
+def _by_cgo(graph: ImportGraph) -> Iterator[Cause]:
+    """The nearest package of the user's or a module's that imports "C", else `net` or `os/user`."""
+    users = frozenset(graph.cgo) & reached(graph.imports, graph.main) - {_RUNTIME}
+    foreign = users - frozenset(graph.standard)
+    goals = foreign or users
+    to_c = _with_c(graph, goals)
+    chain = shortest(to_c.imports, graph.main, _C.__eq__)
+    if not chain:
+        return
+    if not foreign:
+        yield Cause(f"{chain[-2]} uses cgo, because CGO_ENABLED=1", chain[:-1], _pure_way_out(goals))
+        return
+    edge = edge_to_cut(to_c, chain, _C.__eq__)
+    hint = f"{_removal(graph, edge, goals)}, or set `cgo: static`, which links musl into the program"
+    rest = users - foreign
+    also = f"; then also {_pure_way_out(rest)}" if rest & _PURE_TAGS.keys() else ""
+    yield Cause(f'{chain[-2]} imports "C"', chain[:-1], hint + also)
+
+
+def _with_c(graph: ImportGraph, packages: frozenset[str]) -> ImportGraph:
+    """The graph in which these packages, and no others, import "C"."""
+    direct = {package: (*graph.imports.get(package, ()), _C) for package in sorted(packages)}
+    return msgspec.structs.replace(graph, imports={**graph.imports, **direct})
+
+
+def _by_dynamic_imports(graph: ImportGraph) -> Iterator[Cause]:
+    goals = frozenset(graph.dynamic) - frozenset(graph.standard)
+    chain = shortest(graph.imports, graph.main, goals.__contains__)
+    if chain:
+        edge = edge_to_cut(graph, chain, goals.__contains__)
+        what = "holds //go:cgo_import_dynamic, which asks for libraries even with CGO_ENABLED=0"
+        yield Cause(f"{chain[-1]} {what}", chain, _removal(graph, edge, goals))
+
+
+def _pure_way_out(packages: frozenset[str]) -> str:
+    tags = ", ".join(tag for package, tag in sorted(_PURE_TAGS.items()) if package in packages)
+    by_tags = f"add `tags: [{tags}]`, or " if tags else ""
+    return f"{by_tags}set `cgo: off` (CGO_ENABLED=0)"
+
+
+def _removal(graph: ImportGraph, edge: Edge | None, goals: frozenset[str]) -> str:
+    if edge is None:
+        return _every_importer(graph, goals)
+    return f'remove the import of "{edge[1]}" from {edge[0]}: no other way leads there'
+
+
+def _every_importer(graph: ImportGraph, goals: frozenset[str]) -> str:
+    """No single import is to blame: name the packages to be rid of, each with those that import it."""
+    linked = reached(graph.imports, graph.main)
+    return "several imports lead there: " + "; ".join(
+        f"{goal} is imported by {_some(importers(graph.imports, goal), linked.__contains__)}"
+        for goal in sorted(goals & linked)[:_SHOWN]
+    )
+
+
+def _some(names: Iterator[str], wanted: Callable[[str], bool]) -> str:
+    found = [name for name in names if wanted(name)]
+    return ", ".join(found[:_SHOWN]) + (f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")
