@@ -1,0 +1,181 @@
+"""Programs and a recipe become an image: layers, configurations, manifests and one index, written to a blob store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from imagekit.errors import ConfigError
+from imagekit.image.kept import LayerCache
+from imagekit.image.layering import Stratum, merged, program_stratum, strata
+from imagekit.image.needs import Need, decide
+from imagekit.image.recipe import Recipe, require_possible
+from imagekit.image.rootfs import MTIME
+from imagekit.image.shipped import Program, distinct
+from imagekit.image.variants import added_layers
+from imagekit.image.words import Origin, annotations_of, labels_of, timestamp
+from imagekit.oci.blobs import BlobStore, put
+from imagekit.oci.documents import (
+    CONFIG,
+    INDEX,
+    MANIFEST,
+    Descriptor,
+    Healthcheck,
+    History,
+    ImageConfig,
+    Index,
+    Manifest,
+    PlatformObject,
+    RootFS,
+    RuntimeConfig,
+    encode,
+)
+from imagekit.oci.layers import Compression, Entry, Layer
+from imagekit.platform import Platform
+
+
+class PlatformImage(msgspec.Struct, frozen=True):
+    """The image of one platform; `config` is what engines call the image id, `rootfs` says why each piece is there."""
+
+    platform: Platform
+    program: Program
+    manifest: Descriptor
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+    rootfs: tuple[Need, ...]
+
+
+class Assembled(msgspec.Struct, frozen=True):
+    """An image in a store. `name` is the recipe's id, with `-debug` for the variant of that name."""
+
+    name: str
+    index: Descriptor
+    images: tuple[PlatformImage, ...]
+    tree: tuple[Entry, ...]
+    """Constant pieces and extra files of all platforms in one: the content of dist/rootfs/<name>.tar."""
+
+
+class _Common(msgspec.Struct, frozen=True):
+    """What the platforms of one image share."""
+
+    recipe: Recipe
+    name: str
+    variant: str
+    created: int
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    root: Path
+    compression: Compression
+
+
+def compression_of(recipe: Recipe) -> Compression:
+    """The recipe's compression, checked; its `identity` belongs into the provenance."""
+    require_possible(recipe)
+    return msgspec.convert(recipe.compression, Compression, from_attributes=True)
+
+
+def assemble(
+    store: BlobStore,
+    recipe: Recipe,
+    programs: Sequence[Program],
+    *,
+    created: int,
+    origin: Origin,
+    root: Path,
+    cache: LayerCache,
+    variant: str = "",
+) -> Assembled:
+    """Write the image of `programs`, one platform each in their order, and its index into `store`.
+
+    `created` is in seconds since 1970; paths in the recipe, whose templates are filled, are relative to `root`.
+    Nothing else decides the bytes. Raises `ConfigError` for what cannot be packed as asked, two programs of one
+    platform among it, and `IntegrityError` for a program that is not the file that was built.
+    """
+    compression = compression_of(recipe)
+    name = f"{recipe.id}-{variant}" if variant else recipe.id
+    common = _Common(
+        recipe=recipe,
+        name=name,
+        variant=variant,
+        created=created,
+        labels=labels_of(recipe, name, origin, created),
+        annotations=annotations_of(recipe, name, origin, created),
+        root=root,
+        compression=compression,
+    )
+    made = [_platform(store, common, platform, one, cache) for platform, one in distinct(recipe, programs)]
+    index = Index(
+        manifests=tuple(image.manifest for image, _ in made),
+        annotations=common.annotations,
+    )
+    return Assembled(
+        name,
+        put(store, encode(index), INDEX),
+        tuple(image for image, _ in made),
+        merged(below for _, below in made),
+    )
+
+
+def _platform(
+    store: BlobStore, common: _Common, platform: Platform, program: Program, cache: LayerCache
+) -> tuple[PlatformImage, tuple[Stratum, ...]]:
+    """The image of one platform, and the strata below its program."""
+    decided = decide(common.recipe, program.needs)
+    below = strata(common.recipe, decided, common.root)
+    layers = [
+        (cache.layer(store, stratum.entries, mtime=MTIME, compression=common.compression), _history(common, stratum))
+        for stratum in (*below, program_stratum(common.recipe, program, below))
+    ]
+    layers += _variant(store, common, platform)
+    config = put(store, encode(_config(common, platform, layers)), CONFIG)
+    manifest = Manifest(
+        config=config,
+        layers=tuple(layer.descriptor for layer, _ in layers),
+        annotations=common.annotations,
+    )
+    stated = put(store, encode(manifest), MANIFEST, platform=PlatformObject.of(platform))
+    return PlatformImage(platform, program, stated, config, manifest.layers, decided), below
+
+
+def _variant(store: BlobStore, common: _Common, platform: Platform) -> list[tuple[Layer, History]]:
+    if not common.variant:
+        return []
+    if common.variant not in common.recipe.variants:
+        raise ConfigError(f"images/{common.recipe.id} has no variant {common.variant!r}")
+    add = common.recipe.variants[common.variant].add
+    history = History(created=timestamp(common.created), created_by=f"imagekit: {common.variant}", comment=add)
+    return [(layer, history) for layer in added_layers(add, common.root, platform, store)]
+
+
+def _history(common: _Common, stratum: Stratum) -> History:
+    return History(
+        created=timestamp(common.created),
+        created_by=f"imagekit: {stratum.name}",
+        comment=stratum.why,
+    )
+
+
+def _config(common: _Common, platform: Platform, layers: Sequence[tuple[Layer, History]]) -> ImageConfig:
+    return ImageConfig(
+        created=timestamp(common.created),
+        architecture=platform.architecture,
+        os=platform.os,
+        variant=platform.variant,
+        config=_runtime(common),
+        rootfs=RootFS(diff_ids=tuple(layer.diff_id for layer, _ in layers)),
+        history=tuple(history for _, history in layers),
+    )
+
+
+def _runtime(common: _Common) -> RuntimeConfig:
+    recipe = common.recipe
+    return RuntimeConfig(
+        user=recipe.user,
+        env=tuple(f"{name}={value}" for name, value in recipe.env.items()) or None,
+        entrypoint=recipe.command,
+        working_dir=recipe.workdir,
+        labels=common.labels or None,
+        healthcheck=Healthcheck(test=("CMD", *recipe.healthcheck)) if recipe.healthcheck else None,
+    )

@@ -1,0 +1,168 @@
+"""What was packed before, so that a warm build compresses nothing. Touches disk (the cache folder).
+
+A key is everything that decides the bytes: content digests, paths, modes, owners, times and the compressor's identity.
+The record under a key names the packed bytes by digest, and they are hashed again before each reuse: bytes that were
+changed are packed anew.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from imagekit.content import Digest, canonical_json, digest_of, hash_file, hex_of
+from imagekit.errors import IntegrityError, UnreadableError
+from imagekit.oci.blobs import BlobStore
+from imagekit.oci.documents import Descriptor
+from imagekit.oci.layers import Compression, Entry, Layer, write_layer
+from imagekit.oci.store import Layout
+
+_FORMAT = 1
+"""Raised when the same input gives other bytes (tar headers, zip records): old records are then never asked for."""
+
+
+class _Record(msgspec.Struct, frozen=True):
+    """What a key became; `diff_id` is '' for a file that is no layer."""
+
+    media_type: str
+    digest: Digest
+    size: int
+    diff_id: str = ""
+
+
+class LayerCache:
+    """Packed layers and archives in one folder; safe for several threads and for several builds at once."""
+
+    def __init__(self, directory: Path) -> None:
+        """Use `directory`, which is made (0700) if it is missing."""
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._records = directory / "keys"
+        self._records.mkdir(mode=0o700, exist_ok=True)
+        self._blobs = Layout.create(directory / "packed", durable=False)
+        self.rebuilt: list[str] = []
+        """A sentence for every kept blob that was not what it had been."""
+
+    def layer(self, store: BlobStore, entries: Sequence[Entry], *, mtime: int, compression: Compression) -> Layer:
+        """The layer of `entries`, in `store`; packed only if it is not kept. Raises as `write_layer` does."""
+        promised = tuple(map(with_digest, entries))
+        key = _key("layer", [_identity(entry) for entry in promised], mtime, compression.identity)
+        kept = self._read(key)
+        if kept is not None and self._given(kept, store):
+            return Layer(Descriptor(kept.media_type, kept.digest, kept.size), Digest(kept.diff_id))
+        made = write_layer(self._blobs, promised, mtime=mtime, compression=compression)
+        record = _Record(made.descriptor.media_type, made.descriptor.digest, made.descriptor.size, made.diff_id)
+        if not self._given(record, store):
+            raise IntegrityError(f"{self._blobs} does not keep what is written to it", hint="look at the disk")
+        self._write(key, record)
+        return made
+
+    def file(self, path: Path, identity: Any, write: Callable[[BinaryIO], object]) -> tuple[Digest, int]:
+        """A file (0644) at `path`, where none is yet, made by `write` only if one with this `identity` is not kept.
+
+        Returns its digest and size in bytes.
+        """
+        key = _key("file", identity)
+        kept = self._read(key)
+        if kept is not None and self._placed(kept, path):
+            return kept.digest, kept.size
+        _written(path, write)
+        digest, size = self._blobs.add_file(path)
+        self._write(key, _Record("", digest, size))
+        return digest, size
+
+    def _given(self, record: _Record, store: BlobStore) -> bool:
+        """Whether the kept bytes are right and now in `store`."""
+        promised = Descriptor(record.media_type, record.digest, record.size)
+        try:
+            if isinstance(store, Layout):
+                store.add_file(self._blobs.blob_path(record.digest), record.digest, link=True)
+            else:
+                with self._blobs.open(record.digest) as stream:
+                    store.add(stream, promised)
+        except IntegrityError as error:
+            self._drop(record, error.message)
+            return False
+        except (OSError, UnreadableError):
+            return False
+        return True
+
+    def _placed(self, record: _Record, path: Path) -> bool:
+        """Whether the kept bytes are right and now at `path`; nothing is there otherwise."""
+        kept = self._blobs.blob_path(record.digest)
+        try:
+            _link_or_copy(kept, path)
+        except OSError:
+            return False
+        if hash_file(path) == (record.digest, record.size):
+            return True
+        path.unlink()
+        self._drop(record, f"{kept} holds other bytes than {record.digest}")
+        return False
+
+    def _drop(self, record: _Record, why: str) -> None:
+        self.rebuilt.append(f"packed again: {why}")
+        with suppress(FileNotFoundError):
+            self._blobs.blob_path(record.digest).unlink()
+
+    def _read(self, key: str) -> _Record | None:
+        """The record of a key, its use noted in its time; None for one that is missing or cannot be read."""
+        path = self._records / key
+        try:
+            record = msgspec.json.decode(path.read_bytes(), type=_Record)
+            os.utime(path)
+            self._blobs.blob_path(record.digest)
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, IntegrityError):
+            return None
+        return record
+
+    def _write(self, key: str, record: _Record) -> None:
+        """Whole by a rename, but not flushed: a record lost in a crash costs one packing."""
+        temporary = self._records / f".{key}.{os.getpid()}.{id(record)}"
+        temporary.write_bytes(canonical_json(record))
+        temporary.replace(self._records / key)
+
+
+def _written(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """A new file, whole or not at all."""
+    try:
+        with path.open("x+b") as stream:
+            os.fchmod(stream.fileno(), 0o644)
+            write(stream)
+    except FileExistsError:
+        raise
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def with_digest(entry: Entry) -> Entry:
+    """The entry with the digest of its content, so that packing refuses any other."""
+    if entry.kind != "file" or entry.digest is not None:
+        return entry
+    content = entry.content
+    digest = hash_file(content)[0] if isinstance(content, Path) else digest_of(content)
+    return msgspec.structs.replace(entry, digest=digest)
+
+
+def _identity(entry: Entry) -> list[str | int | None]:
+    return [entry.path, entry.kind, entry.mode, entry.uid, entry.gid, entry.target, entry.digest]
+
+
+def _key(*identity: Any) -> str:
+    return hex_of(digest_of(canonical_json([_FORMAT, *identity])))
+
+
+def _link_or_copy(kept: Path, path: Path) -> None:
+    try:
+        os.link(kept, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        shutil.copyfile(kept, path)
+        path.chmod(0o644)

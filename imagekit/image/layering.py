@@ -1,0 +1,85 @@
+"""Which layers an image has: the entries of each, lowest first. Reads disk through rootfs and files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from imagekit.errors import ConfigError
+from imagekit.image import files, rootfs
+from imagekit.image.needs import Need
+from imagekit.image.recipe import Piece, Recipe
+from imagekit.image.shipped import Program
+from imagekit.oci.layers import Entry
+
+_TMP = Entry("tmp", "dir", 0o1777)
+
+
+class Stratum(msgspec.Struct, frozen=True):
+    """A layer to be: its entries, and its line in the image's history."""
+
+    name: str
+    why: str
+    entries: tuple[Entry, ...]
+
+
+def strata(recipe: Recipe, decided: tuple[Need, ...], root: Path) -> tuple[Stratum, ...]:
+    """The pieces that were decided on, in the order of `Piece`, then one layer for each rule of `rootfs.files`.
+
+    A folder that a lower layer gave a mode and an owner keeps them in the layers above. Raises `ConfigError` if a path
+    is a folder in one layer and a file in another.
+    """
+    known: dict[str, Entry] = {_TMP.path: _TMP}
+    return tuple(_on_top_of(known, stratum) for stratum in _plain(recipe, decided, root))
+
+
+def _plain(recipe: Recipe, decided: tuple[Need, ...], root: Path) -> Iterator[Stratum]:
+    present = {need.piece: need.why for need in decided if need.needed}
+    for piece in Piece:
+        if piece in present:
+            yield Stratum(piece.value, present[piece], rootfs.entries_of(recipe, piece, root))
+    for rule in recipe.rootfs.files:
+        yield Stratum("files", f"{rule.source} to {rule.to}", files.entries_of(root, rule))
+
+
+def _on_top_of(known: dict[str, Entry], stratum: Stratum) -> Stratum:
+    """The stratum with every folder it passes through as the layers below it left that folder; `known` learns of it."""
+    own = {entry.path: entry for entry in stratum.entries}
+    for path in sorted({parent for entry in stratum.entries for parent in _parents(entry.path)} - set(own)):
+        own[path] = known.get(path, Entry(path, "dir", 0o755))
+    for path, entry in own.items():
+        if path in known and known[path].kind != entry.kind:
+            raise ConfigError(
+                f"/{path} is a {known[path].kind} in one layer and a {entry.kind} in the layer of {stratum.why}",
+                hint="send the files to another folder by rootfs.files",
+            )
+    known.update(own)
+    return msgspec.structs.replace(stratum, entries=tuple(own[path] for path in sorted(own)))
+
+
+def _parents(path: str) -> Iterator[str]:
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
+
+
+def program_stratum(recipe: Recipe, program: Program, below: Iterable[Stratum]) -> Stratum:
+    """The layer of the program: `/<name>`, 0555, root's. Raises `ConfigError` if another layer has that path."""
+    if any(entry.path == program.name for stratum in below for entry in stratum.entries):
+        raise ConfigError(
+            f"images/{recipe.id}: rootfs.files puts something at /{program.name}, where the program belongs",
+            hint="send it to another path",
+        )
+    entry = Entry(program.name, "file", 0o555, content=program.path, digest=program.digest)
+    return Stratum("program", f"/{program.name}", (entry,))
+
+
+def merged(many: Iterable[tuple[Stratum, ...]]) -> tuple[Entry, ...]:
+    """All entries of all platforms' strata in one tree, later layers over earlier ones, sorted by path.
+
+    It is the same on every platform except for pieces that only some of them need.
+    """
+    tree = {entry.path: entry for layers in many for stratum in layers for entry in stratum.entries}
+    return tuple(tree[path] for path in sorted(tree))
