@@ -1,0 +1,150 @@
+"""IMAGE arguments of `bundle create`: where each is, what it is called, and what refers to it. Touches disk."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from imagekit.bundle.members import TarStore, canonical, foreign
+from imagekit.bundle.sealed import Opened
+from imagekit.content import Digest
+from imagekit.errors import UnreadableError, UsageError
+from imagekit.oci.blobs import BlobReader, MissingBlobError, read_verified
+from imagekit.oci.documents import (
+    CONTAINERD_NAME,
+    DOCUMENT_LIMIT,
+    REF_NAME,
+    Descriptor,
+    Index,
+    decode_document,
+    decode_index,
+)
+from imagekit.oci.hybrid import NamedImage, walk
+from imagekit.oci.store import Layout
+
+_KINDS = "oci:DIR[:NAME], oci-archive:FILE[:NAME], bundle:FILE[:NAME]"
+_FALLBACK = re.compile(r"sha256-[0-9a-f]{64}")
+"""What a registry without a referrers API calls the index of an image's referrers (distribution spec 1.1)."""
+_NOT_IN_A_NAME = re.compile(r"[^a-z0-9]+")
+
+
+class Chosen(msgspec.Struct, frozen=True):
+    """The images of one argument, and every manifest that has one of them, or each other, as its `subject`."""
+
+    store: BlobReader
+    images: tuple[NamedImage, ...]
+    referrers: tuple[Descriptor, ...]
+
+
+class Stores:
+    """Several stores read as one; the first that has a blob gives it."""
+
+    def __init__(self, stores: Sequence[BlobReader]) -> None:
+        self._stores = stores
+
+    def __str__(self) -> str:
+        return " or ".join(str(store) for store in self._stores)
+
+    def has(self, digest: Digest, /) -> bool:
+        return any(store.has(digest) for store in self._stores)
+
+    def open(self, digest: Digest, /) -> BinaryIO:
+        for store in self._stores:
+            if store.has(digest):
+                return store.open(digest)
+        raise MissingBlobError(f"blob {digest} is not in {self}", hint="build or copy the image again")
+
+
+def choose(argument: str, opened: ExitStack) -> Chosen:
+    """What `oci:DIR[:NAME]`, `oci-archive:FILE[:NAME]` or `bundle:FILE[:NAME]` means; files close with `opened`.
+
+    Without NAME it is every named image there is, or the only one. Nothing is verified but digests: who made a bundle
+    is the question of `bundle verify`. Raises `UsageError` for another kind and `UnreadableError` for a missing image.
+    """
+    kind, colon, rest = argument.partition(":")
+    if not colon or not rest or kind not in ("oci", "oci-archive", "bundle"):
+        raise UsageError(f"{argument!r} is not an image that a bundle can be made of", hint=f"write {_KINDS}")
+    path, name = _split(rest)
+    store, index = _open(kind, path, opened)
+    images = tuple(_named(entry, path) for entry in _wanted(index, name, argument))
+    return Chosen(store, images, tuple(_referrers(store, index, images)))
+
+
+def _split(rest: str) -> tuple[Path, str]:
+    """Path and name; a path that exists as it is written has no name after it."""
+    path, at, digest = rest.rpartition("@sha256:")
+    if at:
+        return Path(path), f"sha256:{digest}"
+    path, colon, name = rest.rpartition(":")
+    if not path or not colon or Path(rest).exists():
+        return Path(rest), ""
+    return Path(path), name
+
+
+def _open(kind: str, path: Path, opened: ExitStack) -> tuple[BlobReader, Index]:
+    if kind == "oci":
+        layout = Layout(path)
+        return layout, layout.index()
+    source = opened.enter_context(Opened(path))
+    store = TarStore(source, canonical(source) if kind == "bundle" else foreign(source))
+    return store, decode_index(store.read_file("index.json", DOCUMENT_LIMIT))
+
+
+def _wanted(index: Index, name: str, argument: str) -> tuple[Descriptor, ...]:
+    named = tuple(entry for entry in index.manifests if REF_NAME in entry.annotations and not _is_fallback(entry))
+    if name:
+        found = tuple(entry for entry in index.manifests if name in _names(entry))
+        found = found or tuple(entry for entry in named if _names(entry)[1].endswith(f":{name}"))
+    else:
+        found = named or tuple(entry for entry in index.manifests if not entry.artifact_type)
+    if (len(found) == 1 and found[0].is_document) or (found and not name and found == named):
+        return found
+    known = ", ".join(sorted(entry.annotations[REF_NAME] for entry in named)) or "no named image"
+    raise UnreadableError(
+        f"{argument} is {'no' if not found else 'more than one'} image",
+        hint=f"add :NAME; it holds {known}",
+    )
+
+
+def _names(entry: Descriptor) -> tuple[str, str, str]:
+    return (entry.annotations.get(REF_NAME, ""), entry.annotations.get(CONTAINERD_NAME, ""), entry.digest)
+
+
+def _named(entry: Descriptor, path: Path) -> NamedImage:
+    """The image with its docker name; one without a repository is `imagekit.local/<name>:latest`."""
+    ref_name, full, _ = _names(entry)
+    ref_name = ref_name or path.absolute().name.partition(".")[0]
+    local = _NOT_IN_A_NAME.sub("-", ref_name.lower()).strip("-") or "image"
+    return NamedImage(entry, ref_name, (full or f"imagekit.local/{local}:latest",))
+
+
+def _is_fallback(entry: Descriptor) -> bool:
+    return bool(_FALLBACK.fullmatch(entry.annotations.get(REF_NAME, "")))
+
+
+def _referrers(store: BlobReader, index: Index, images: Sequence[NamedImage]) -> Iterator[Descriptor]:
+    """What has a `subject` among the images' documents, then what has one among those, until nothing is added."""
+    inside = set(walk(store, [image.descriptor for image in images]).documents)
+    waiting = {entry.digest: (entry, subject) for entry, subject in _with_subject(store, index)}
+    while ready := [digest for digest, (_, subject) in waiting.items() if subject in inside]:
+        for digest in ready:
+            entry, _ = waiting.pop(digest)
+            if digest not in inside:
+                inside |= set(walk(store, [entry]).documents)
+                yield entry
+
+
+def _with_subject(store: BlobReader, index: Index) -> Iterator[tuple[Descriptor, Digest]]:
+    for entry in index.manifests:
+        if not entry.is_document:
+            continue
+        document = decode_document(read_verified(store, entry), entry.media_type)
+        if document.subject is not None:
+            yield entry, document.subject.digest
+        elif _is_fallback(entry) and isinstance(document, Index):
+            yield from _with_subject(store, document)

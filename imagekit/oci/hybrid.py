@@ -1,0 +1,248 @@
+"""One tar that is an OCI image layout and a docker archive at once: what bundles, `--tarball` and `--load` write.
+
+Computes what stands in the tar (`plan`), then hands out its bytes (`pieces`), which depend on nothing but the images:
+USTAR with PAX records only where a size needs them, mtime 0, uid 0, mode 0644, regular files only, documents before
+blobs, documents by path, blobs by size and then by name. Reads blobs from the store; touches nothing else.
+
+Only images carry names in `index.json`: `ctr images import` fails on a named descriptor that is no image.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import BinaryIO, Protocol
+
+import msgspec
+
+from imagekit.content import CHUNK, Digest, canonical_json, digest_of, hex_of
+from imagekit.errors import IntegrityError, UnreadableError, UsageError
+from imagekit.oci import tar
+from imagekit.oci.blobs import BlobReader, open_verified, read_verified
+from imagekit.oci.documents import (
+    CONFIG_TYPES,
+    CONTAINERD_NAME,
+    REF_NAME,
+    Descriptor,
+    Document,
+    ImageConfig,
+    Index,
+    Manifest,
+    decode_config,
+    decode_document,
+    encode,
+)
+from imagekit.platform import Platform
+
+DOCKER_PLATFORM = Platform("linux", "amd64")
+SUMS = "SHA256SUMS"
+_OWN = ("oci-layout", "index.json", "manifest.json")
+_EXTRA = re.compile(r"(?!blobs/|/)(?!.*(^|/)\.{0,2}(/|$))[A-Za-z0-9._/-]{1,100}")
+_MOST_DOCUMENTS = 10_000
+_DEEPEST = 4
+
+
+class NamedImage(msgspec.Struct, frozen=True):
+    """An image or index with its name in the layout (`app`) and in docker (`registry.example/app:1.0`)."""
+
+    descriptor: Descriptor
+    ref_name: str
+    docker_tags: tuple[str, ...] = ()
+
+
+class Tree(msgspec.Struct, frozen=True):
+    """All that hangs on some descriptors: `documents` parents first, `blobs` without them; both by digest."""
+
+    documents: dict[Digest, tuple[Descriptor, Document]]
+    blobs: dict[Digest, Descriptor]
+
+
+class Hybrid(msgspec.Struct, frozen=True):
+    """What stands in the tar: the small files by path, and the blobs in their order."""
+
+    files: dict[str, bytes]
+    blobs: tuple[Descriptor, ...]
+
+    @property
+    def sums(self) -> bytes:
+        """`SHA256SUMS`: every file of the tar but itself and its signatures, sorted as `LC_ALL=C sort` by path."""
+        listed = {path: hex_of(digest_of(content)) for path, content in self.files.items()}
+        listed.update({blob_path(blob.digest): hex_of(blob.digest) for blob in self.blobs})
+        return "".join(f"{listed[path]}  {path}\n" for path in sorted(listed)).encode()
+
+
+class Writable(Protocol):
+    def write(self, content: bytes, /) -> object: ...
+
+
+def blob_path(digest: Digest) -> str:
+    """Where the layout keeps a blob."""
+    return f"blobs/sha256/{hex_of(digest)}"
+
+
+def plan(
+    store: BlobReader,
+    images: Sequence[NamedImage],
+    *,
+    referrers: Sequence[Descriptor] = (),
+    extra_files: Mapping[str, bytes] | None = None,
+    prefer: Platform = DOCKER_PLATFORM,
+) -> Hybrid:
+    """What the tar will hold; reads and verifies every manifest, index and configuration, no layer.
+
+    `referrers` (what has a `subject`) go in unnamed. Docker gets the platform `prefer` of an index, else its first
+    linux one; an image without linux is in the layout only. Raises `UsageError` for names that clash or cannot stand,
+    `MissingBlobError`, `IntegrityError` and `UnreadableError` for a store that breaks its promises.
+    """
+    _check_names(images, extra_files or {})
+    tree = walk(store, [*(image.descriptor for image in images), *referrers])
+    files = dict(extra_files or {})
+    files["oci-layout"] = canonical_json({"imageLayoutVersion": "1.0.0"})
+    files["index.json"] = encode(_index(images, referrers))
+    files["manifest.json"] = canonical_json(
+        [entry for image in images for entry in _docker_entries(store, tree, image, prefer)]
+    )
+    blobs = {**{digest: found for digest, (found, _) in tree.documents.items()}, **tree.blobs}
+    return Hybrid(files, tuple(sorted(blobs.values(), key=lambda blob: (blob.size, blob.digest))))
+
+
+def pieces(hybrid: Hybrid, store: BlobReader, signatures: Mapping[str, bytes] | None = None) -> Iterator[bytes]:
+    """The bytes of the tar in order, each blob checked while it passes; `signatures` by path (`SHA256SUMS.asc`).
+
+    Raises `IntegrityError` before the last bytes of a blob that is not what its descriptor promises.
+    """
+    small = {**hybrid.files, SUMS: hybrid.sums, **(signatures or {})}
+    for path in sorted(small):
+        yield header(path, len(small[path])) + small[path] + bytes(tar.padding(len(small[path])))
+    for blob in hybrid.blobs:
+        yield header(blob_path(blob.digest), blob.size)
+        with open_verified(store, blob.bare()) as stream:
+            while piece := stream.read(CHUNK):
+                yield piece
+        yield bytes(tar.padding(blob.size))
+    yield tar.END
+
+
+def write_hybrid(
+    store: BlobReader,
+    images: Sequence[NamedImage],
+    extra_files: Mapping[str, bytes],
+    stream: Writable | BinaryIO,
+    *,
+    prefer: Platform = DOCKER_PLATFORM,
+) -> Hybrid:
+    """Write the tar without signatures (`--tarball`, `--load`); return what stands in it.
+
+    Raises as `plan` and `pieces` do.
+    """
+    hybrid = plan(store, images, extra_files=extra_files, prefer=prefer)
+    for piece in pieces(hybrid, store):
+        stream.write(piece)
+    return hybrid
+
+
+def header(path: str, size: int) -> bytes:
+    """The one header that a file of this tar may have; `size` in bytes."""
+    return tar.header(path, "file", mode=0o644, size=size)
+
+
+def _check_names(images: Sequence[NamedImage], extra_files: Mapping[str, bytes]) -> None:
+    names = [image.ref_name for image in images]
+    tags = [tag for image in images for tag in image.docker_tags]
+    for kind, given in (("name", names), ("tag", tags)):
+        for one in sorted({one for one in given if given.count(one) > 1}):
+            raise UsageError(f"two images have the {kind} {one!r}", hint="put them into two tars, or rename one")
+    for path in extra_files:
+        if not _EXTRA.fullmatch(path) or path in _OWN or path.startswith(SUMS):
+            raise UsageError(f"{path!r} cannot be an extra file of the tar")
+
+
+def _index(images: Sequence[NamedImage], referrers: Sequence[Descriptor]) -> Index:
+    named = [_described(image) for image in images]
+    unnamed = sorted((_without_names(one) for one in referrers), key=lambda one: one.digest)
+    return Index(manifests=(*named, *unnamed))
+
+
+def _described(image: NamedImage) -> Descriptor:
+    names = {REF_NAME: image.ref_name, **({CONTAINERD_NAME: image.docker_tags[0]} if image.docker_tags else {})}
+    bare = _without_names(image.descriptor)
+    return msgspec.structs.replace(bare, annotations={**bare.annotations, **names})
+
+
+def _without_names(descriptor: Descriptor) -> Descriptor:
+    kept = {key: value for key, value in descriptor.annotations.items() if key not in (REF_NAME, CONTAINERD_NAME)}
+    return msgspec.structs.replace(descriptor, annotations=kept, data="", urls=())
+
+
+# --- the tree under the images ------------------------------------------------------------------------------------
+
+
+def walk(store: BlobReader, roots: Sequence[Descriptor]) -> Tree:
+    """Everything that the roots lead to, `subject`s aside; each document verified while it is read.
+
+    Raises `UnreadableError` for more than 10 000 documents or indexes in indexes in indexes, `IntegrityError` for one
+    digest with two sizes.
+    """
+    tree = Tree({}, {})
+    for root in roots:
+        _visit(store, root, tree, 1)
+    return tree
+
+
+def _visit(store: BlobReader, descriptor: Descriptor, tree: Tree, depth: int) -> None:
+    known = tree.documents[descriptor.digest][0] if descriptor.digest in tree.documents else None
+    if (known := known or tree.blobs.get(descriptor.digest)) is not None and known.size != descriptor.size:
+        raise IntegrityError(f"{descriptor.digest} is promised with {known.size} and with {descriptor.size} bytes")
+    if descriptor.digest in tree.documents:
+        return
+    if not descriptor.is_document:
+        tree.blobs[descriptor.digest] = descriptor
+        return
+    if len(tree.documents) >= _MOST_DOCUMENTS or depth > _DEEPEST:
+        raise UnreadableError(f"more than {_MOST_DOCUMENTS} documents, or {_DEEPEST} levels of them, under one image")
+    document = decode_document(read_verified(store, descriptor), descriptor.media_type)
+    tree.documents[descriptor.digest] = (descriptor, document)
+    tree.blobs.pop(descriptor.digest, None)
+    for child in document.children:
+        _visit(store, child, tree, depth + 1)
+
+
+# --- the docker archive -------------------------------------------------------------------------------------------
+
+
+class Runnable(msgspec.Struct, frozen=True):
+    """A manifest that an engine can run, with its configuration."""
+
+    descriptor: Descriptor
+    manifest: Manifest
+    config: ImageConfig
+
+
+def runnables(store: BlobReader, tree: Tree, descriptor: Descriptor) -> Iterator[Runnable]:
+    """The images under `descriptor`, in order; artifacts (SBOMs, signatures: another configuration type) aside."""
+    found, document = tree.documents[descriptor.digest]
+    if isinstance(document, Index):
+        for child in document.manifests:
+            if child.is_document:
+                yield from runnables(store, tree, child)
+    elif document.config.media_type in CONFIG_TYPES and not document.artifact_type:
+        yield Runnable(found, document, decode_config(read_verified(store, document.config)))
+
+
+def docker_choice(images: Sequence[Runnable], prefer: Platform = DOCKER_PLATFORM) -> Runnable | None:
+    """The one image of several that docker gets: `prefer` (whatever its variant), else the first linux one."""
+    linux = [one for one in images if one.config.os == "linux"]
+    wanted = (prefer.os, prefer.architecture)
+    exact = [one for one in linux if one.config.platform == prefer]
+    near = [one for one in linux if (one.config.os, one.config.architecture) == wanted]
+    return next(iter([*exact, *near, *linux]), None)
+
+
+def _docker_entries(store: BlobReader, tree: Tree, image: NamedImage, prefer: Platform) -> Iterator[dict[str, object]]:
+    chosen = docker_choice(list(runnables(store, tree, image.descriptor)), prefer)
+    if chosen is not None:
+        yield {
+            "Config": blob_path(chosen.manifest.config.digest),
+            "RepoTags": list(image.docker_tags),
+            "Layers": [blob_path(layer.digest) for layer in chosen.manifest.layers],
+        }
