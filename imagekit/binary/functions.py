@@ -1,0 +1,170 @@
+"""Go's function table (pclntab): which functions and packages a program holds, stripped or not.
+
+The format is that of debug/gosym/pclntab.go; `read_functions` touches disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from struct import pack
+
+from imagekit.binary import goname
+from imagekit.binary.formats import programs
+from imagekit.binary.layout import Layout, Region
+from imagekit.binary.window import Window, open_window, readable
+from imagekit.errors import FormatError
+
+SECTIONS = (".gopclntab", ".data.rel.ro.gopclntab", "__gopclntab")
+_GO_1_2, _GO_1_16, _GO_1_18, _GO_1_20 = 0xFFFFFFFB, 0xFFFFFFFA, 0xFFFFFFF0, 0xFFFFFFF1
+_MAGICS = (_GO_1_20, _GO_1_18, _GO_1_16, _GO_1_2)
+_NAMES_AT = {_GO_1_20: 3, _GO_1_18: 3, _GO_1_16: 2}
+"""Which header word is the distance to the names; the next one ends them, the fourth after it begins the functions."""
+_FUNCTION_LIMIT = 1 << 25
+_CANDIDATES = 1 << 12
+_CHUNK = 1 << 18
+_NAME_LIMIT = 1 << 16
+
+
+class FunctionTable:
+    """The names of all functions that were linked in, those inlined everywhere included.
+
+    Names are searched where they stand in the mapped file; nothing is kept in memory.
+    """
+
+    def __init__(self, view: Window, offset: int, names: tuple[int, int], entries: _Entries | None = None) -> None:
+        self.view = view
+        self.offset = offset
+        """Where the table begins in its window."""
+        self._start, self._end = names
+        self._entries = entries
+
+    def contains(self, *markers: str | bytes) -> bool:
+        """Whether any of the markers occurs in any function's name (`._Cfunc_`)."""
+        return any(self.where(marker) is not None for marker in markers)
+
+    def starts(self, *prefixes: str | bytes) -> bool:
+        """Whether any function's name begins with any of the prefixes (`time.LoadLocation`, `os/user.`)."""
+        return any(self.where_starts(prefix) is not None for prefix in prefixes)
+
+    def where(self, marker: str | bytes) -> int | None:
+        """Offset in the file of the first name part that equals `marker`."""
+        found = self.view.find(_raw(marker), self._start, self._end)
+        return self.view.base + found if found >= 0 else None
+
+    def where_starts(self, prefix: str | bytes) -> int | None:
+        """Offset in the file of the first name that begins with `prefix`."""
+        raw = _raw(prefix)
+        if self.view.find(raw, self._start, min(self._start + len(raw), self._end)) == self._start:
+            return self.view.base + self._start
+        found = self.view.find(b"\0" + raw, self._start, self._end)
+        return self.view.base + found + 1 if found >= 0 else None
+
+    def names(self) -> Iterator[str]:
+        """Every function's name, in the table's order, escapes (`yaml%2ev2`) as they stand."""
+        if self._entries is not None:
+            yield from self._entries.names()
+            return
+        rest = b""
+        for at in range(self._start, self._end, _CHUNK):
+            *whole, rest = (rest + self.view.raw(at, min(_CHUNK, self._end - at), "function names")).split(b"\0")
+            if len(rest) > _NAME_LIMIT:
+                raise FormatError("a function name without an end", offset=self.view.base + at)
+            yield from (readable(name) for name in whole if name)
+
+    def packages(self) -> frozenset[str]:
+        """Import paths of the packages that the functions belong to; generated and assembly functions have none."""
+        return frozenset(filter(None, map(goname.package_of, self.names())))
+
+
+class _Entries:
+    """The function list of Go 1.2 to 1.15, whose names stand between other tables."""
+
+    def __init__(self, view: Window, table: Window, pointer: int, count: int) -> None:
+        self._view, self._table, self._pointer, self._count = view, table, pointer, count
+
+    def name(self, index: int) -> str:
+        """Follow function table -> function -> name; raise `FormatError` where that leaves the table."""
+        step = self._pointer
+        function = self._table.number(step, 8 + step + index * 2 * step + step, "function table")
+        return self._table.text(self._table.number(4, function + step, "function"), "function name")
+
+    def names(self) -> Iterator[str]:
+        return (self.name(index) for index in range(self._count))
+
+
+def _raw(marker: str | bytes) -> bytes:
+    return marker.encode() if isinstance(marker, str) else marker
+
+
+def read_functions(path: Path) -> FunctionTable | None:
+    """The function table of a program (of the first slice that has one); None if there is none that can be read.
+
+    Raises `UnreadableError` if the path cannot be opened, `FormatError` if the program's headers are damaged.
+    """
+    tables = (find(program.view, program.layout) for program in programs(open_window(path)))
+    return next((table for table in tables if table is not None), None)
+
+
+def find(view: Window, layout: Layout) -> FunctionTable | None:
+    """The table in its own section, else wherever mapped bytes hold its magic and pass for one."""
+    named = layout.section(*SECTIONS)
+    if named is not None and (table := _parse(view, layout, named.offset, named.offset + named.size)):
+        return table
+    quiet_first = sorted((s for s in layout.segments if s.size), key=lambda s: (s.executable, s.writable))
+    for magic in _MAGICS:
+        for segment in quiet_first:
+            if table := _scan(view, layout, segment, magic):
+                return table
+    return None
+
+
+def _scan(view: Window, layout: Layout, segment: Region, magic: int) -> FunctionTable | None:
+    at, end = segment.offset, segment.offset + segment.size
+    needle = pack(view.order + "IBB", magic, 0, 0)
+    for _ in range(_CANDIDATES):
+        at = view.find(needle, at, end)
+        if at < 0:
+            return None
+        if table := _parse(view, layout, at, end):
+            return table
+        at += 1
+    return None
+
+
+def _parse(view: Window, layout: Layout, at: int, end: int) -> FunctionTable | None:
+    """The table that begins at this offset and ends before `end`; None if it cannot be one."""
+    try:
+        table = view.part(at, end - at, "function table")
+        magic, zero, quantum, pointer = table.unpack("IHBB", 0, "function table header")
+        if zero or quantum not in (1, 2, 4) or pointer != layout.pointer:
+            return None
+        count = table.number(pointer, 8, "function count")
+        if not 0 < count <= _FUNCTION_LIMIT:
+            return None
+        if magic == _GO_1_2:
+            return _parse_old(view, table, at, pointer, count)
+        return _parse_new(view, table, at, pointer, count) if magic in _NAMES_AT else None
+    except FormatError:
+        return None
+
+
+def _parse_new(view: Window, table: Window, at: int, pointer: int, count: int) -> FunctionTable | None:
+    magic = table.number(4, 0, "function table header")
+    words = table.unpack(("Q" if pointer == 8 else "I") * 5, 8 + _NAMES_AT[magic] * pointer, "function table header")
+    names, units, files, lines, functions = words
+    field = 4 if magic in (_GO_1_18, _GO_1_20) else pointer
+    ordered = 8 < names < units <= files <= lines <= functions
+    if not ordered or functions + (2 * count + 1) * field > table.size:
+        return None
+    if table.number(1, units - 1, "function names"):
+        return None
+    return FunctionTable(view, at, (at + names, at + units))
+
+
+def _parse_old(view: Window, table: Window, at: int, pointer: int, count: int) -> FunctionTable | None:
+    table.require(8 + pointer, (2 * count + 1) * pointer, "function table")
+    entries = _Entries(view, table, pointer, count)
+    if not entries.name(0) or not entries.name(count - 1):
+        return None
+    return FunctionTable(view, at, (at, at + table.size), entries)

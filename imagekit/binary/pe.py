@@ -1,0 +1,172 @@
+"""PE/COFF: headers, sections and imports (Microsoft's PE Format specification). Reads a Window, judges nothing."""
+
+from __future__ import annotations
+
+import msgspec
+
+from imagekit.binary.layout import Layout, Region
+from imagekit.binary.window import Window, readable
+from imagekit.errors import FormatError
+
+ARCHITECTURES = {0x14C: "386", 0x8664: "amd64", 0xAA64: "arm64", 0x1C0: "arm", 0x1C4: "arm", 0x5064: "riscv64"}
+"""GOARCH spelling of Machine."""
+EXECUTABLE_IMAGE, DLL = 0x2, 0x2000
+CONSOLE_OR_WINDOW = (2, 3)
+HIGH_ENTROPY_VA, DYNAMIC_BASE, NX_COMPAT, GUARD_CF = 0x20, 0x40, 0x100, 0x4000
+_SECTION_LIMIT = 96
+"""Sections that the Windows loader accepts."""
+_IMPORT_LIMIT = 1 << 12
+_EXPORT, _IMPORT, _RESOURCE, _SECURITY, _DELAY = 0, 1, 2, 4, 13
+
+
+class Section(msgspec.Struct, frozen=True):
+    """A section header; `address` is relative to the image base, `name` may be `/4`, a place in the string table."""
+
+    name: str
+    address: int
+    memory: int
+    offset: int
+    size: int
+    flags: int
+
+
+class Pe(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the headers of one file say."""
+
+    view: Window
+    header: int
+    """Offset of the PE signature."""
+    machine: int
+    characteristics: int
+    timestamp: int
+    symbols: int
+    symbol_count: int
+    wide: bool
+    entry: int
+    base: int
+    subsystem: int
+    dll_characteristics: int
+    directories: tuple[tuple[int, int], ...]
+    sections: tuple[Section, ...]
+    needed: tuple[str, ...]
+    """DLLs that must be there at the start, then those loaded at the first call, without repetition."""
+    layout: Layout
+
+    @property
+    def signed(self) -> bool:
+        return self.directory(_SECURITY) != (0, 0)
+
+    @property
+    def imports(self) -> int | None:
+        """Offset of the import table."""
+        return self.layout.offset_of(self.base + self.directory(_IMPORT)[0]) if self.directory(_IMPORT)[0] else None
+
+    def directory(self, index: int) -> tuple[int, int]:
+        return self.directories[index] if index < len(self.directories) else (0, 0)
+
+
+def header_offset(view: Window) -> int | None:
+    """Where the PE signature stands; None for an MZ file without one (DOS, NE, a cut file)."""
+    if view.size < 0x40:
+        return None
+    at = view.number(4, 0x3C, "e_lfanew")
+    return at if at + 4 <= view.size and view.raw(at, 4, "PE signature") == b"PE\0\0" else None
+
+
+def read(view: Window, header: int) -> Pe:
+    """The headers at `header`; raise `FormatError` where the file is truncated or contradicts itself."""
+    machine, count, timestamp, symbols, symbol_count, size, characteristics = view.unpack(
+        "HHIIIHH", header + 4, "COFF header"
+    )
+    optional = header + 24
+    view.require(optional, size, "optional header")
+    magic = view.number(2, optional, "optional header")
+    if magic not in (0x10B, 0x20B) or size < (112 if magic == 0x20B else 96):
+        raise FormatError("not a PE32 or PE32+ optional header", offset=view.base + optional)
+    wide = magic == 0x20B
+    base = view.number(8 if wide else 4, optional + (24 if wide else 28), "image base")
+    sections = _sections(view, optional + size, count)
+    layout = _layout(view, wide, base, sections, view.number(4, optional + 60, "header size"))
+    directories = _directories(view, optional + (112 if wide else 96), optional + size)
+    if symbols:
+        view.require(symbols, symbol_count * 18, "symbol table")
+    return Pe(
+        view=view,
+        header=header,
+        machine=machine,
+        characteristics=characteristics,
+        timestamp=timestamp,
+        symbols=symbols,
+        symbol_count=symbol_count if symbols else 0,
+        wide=wide,
+        entry=view.number(4, optional + 16, "entry point"),
+        base=base,
+        subsystem=view.number(2, optional + 68, "subsystem"),
+        dll_characteristics=view.number(2, optional + 70, "DLL characteristics"),
+        directories=directories,
+        sections=sections,
+        needed=_needed(view, layout, base, directories),
+        layout=layout,
+    )
+
+
+def _sections(view: Window, offset: int, count: int) -> tuple[Section, ...]:
+    if count > _SECTION_LIMIT:
+        raise FormatError(f"{count} sections", offset=view.base + offset)
+    found: list[Section] = []
+    for name, memory, address, size, at, *_, flags in view.rows("8sIIIIIIHHI", offset, count, "section table"):
+        if size and at:
+            view.require(at, size, f"section {readable(name)}")
+        found.append(Section(readable(name.rstrip(b"\0")), address, memory, at, size if at else 0, flags))
+    return tuple(found)
+
+
+def _layout(view: Window, wide: bool, base: int, sections: tuple[Section, ...], headers: int) -> Layout:
+    """Absolute addresses, at the preferred image base; the headers are mapped too."""
+    first = Region("headers", base, 0, min(headers, view.size), headers)
+    mapped = tuple(
+        Region(
+            s.name,
+            base + s.address,
+            s.offset,
+            min(s.size, s.memory) if s.memory else s.size,
+            s.memory or s.size,
+            bool(s.flags & 0x80000000),
+            bool(s.flags & 0x20000000),
+        )
+        for s in sections
+    )
+    return Layout(8 if wide else 4, (*mapped, first), mapped)
+
+
+def _directories(view: Window, offset: int, end: int) -> tuple[tuple[int, int], ...]:
+    count = view.number(4, offset - 4, "directory count")
+    return tuple((at, size) for at, size in view.rows("II", offset, min(count, 16, (end - offset) // 8), "directories"))
+
+
+def _needed(view: Window, layout: Layout, base: int, directories: tuple[tuple[int, int], ...]) -> tuple[str, ...]:
+    names: dict[str, None] = {}
+    for index, width, name_at in ((_IMPORT, 20, 12), (_DELAY, 32, 4)):
+        if index < len(directories) and directories[index][0]:
+            for name in _imports(view, layout, base, directories[index][0], width, name_at):
+                names.setdefault(name)
+    return tuple(names)
+
+
+def _imports(view: Window, layout: Layout, base: int, start: int, width: int, name_at: int) -> list[str]:
+    """DLL names of an import table, which ends with an entry that names none."""
+    found: list[str] = []
+    for index in range(_IMPORT_LIMIT):
+        at = layout.offset_of(base + start + index * width, width)
+        if at is None:
+            raise FormatError("the import table is not in the file", offset=view.base)
+        address = view.number(4, at + name_at, "import name")
+        if not address:
+            return found
+        if width == 32 and not view.number(4, at, "delay import attributes") & 1:
+            address -= base  # delay imports of Visual C++ 6 hold absolute addresses
+        name = layout.offset_of(base + address)
+        if name is None:
+            raise FormatError("an imported DLL's name is not in the file", offset=view.base + at)
+        found.append(view.text(name, "imported DLL"))
+    raise FormatError(f"more than {_IMPORT_LIMIT} imported DLLs", offset=view.base)

@@ -1,0 +1,111 @@
+"""The string variables of a Go program as its file holds them: the proof that `-X importpath.variable=value` took.
+
+Touches disk.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from struct import pack
+
+import msgspec
+
+from imagekit.binary import goname, symbols
+from imagekit.binary.elf import Elf
+from imagekit.binary.formats import Program, programs
+from imagekit.binary.layout import Layout
+from imagekit.binary.macho import MachO
+from imagekit.binary.window import Window, open_window
+from imagekit.errors import FormatError
+
+VALUE_LIMIT = 1 << 20
+"""Bytes that a value may have; a command line has no room for more."""
+_POINTER_MASK = (1 << 36) - 1
+"""The target's bits in a chained fixup (DYLD_CHAINED_PTR_64 and _OFFSET, mach-o/fixup-chains.h)."""
+
+
+class StringVariable(msgspec.Struct, frozen=True):
+    """`address` is where the variable's string header is, at the program's preferred base."""
+
+    address: int
+    value: str
+
+
+def string_variable(path: Path, name: str) -> StringVariable | None:
+    """The variable `importpath.variable`, through the symbol table (of the first slice that has it).
+
+    None if the table does not name it: stripped, misspelled, or dropped by the linker because nothing reads it.
+    Raises `UnreadableError` for a path that cannot be opened, `FormatError` for a damaged file.
+    """
+    symbol = goname.symbol(name)
+    for program in programs(open_window(path)) if symbol else ():
+        address = symbols.address(program, symbol)
+        if address is not None:
+            return StringVariable(address, _string(program, address))
+    return None
+
+
+def string_at(path: Path, address: int) -> str | None:
+    """The string whose header is at a known address, symbols or none; None if no such address is mapped.
+
+    Raises `UnreadableError` for a path that cannot be opened, `FormatError` for a damaged file.
+    """
+    for program in programs(open_window(path)):
+        if program.layout.segment_at(address) is not None:
+            return _string(program, address)
+    return None
+
+
+def _string(program: Program, address: int) -> str:
+    """Follow the header (pointer, length) to the bytes; memory that is not in the file is zero, hence ''."""
+    view, layout = program.view, program.layout
+    header = layout.offset_of(address, 2 * layout.pointer)
+    if header is None:
+        return ""
+    stored, length = view.unpack("QQ" if layout.pointer == 8 else "II", header, "Go string")
+    if not length:
+        return ""
+    start = layout.offset_of(_target(program, address, stored), length) if length <= VALUE_LIMIT else None
+    if start is None:
+        raise FormatError(f"no Go string at address {address:#x}: {length} bytes", offset=view.base + header)
+    return view.raw(start, length, "Go string").decode("utf-8", "surrogateescape")
+
+
+def _target(program: Program, address: int, stored: int) -> int:
+    """What the pointer at `address` will hold before any slide."""
+    if isinstance(program, Elf):
+        return _relocated(program, address, stored)
+    if isinstance(program, MachO) and program.chained_fixups:
+        return _chained(program.layout, stored)
+    return stored
+
+
+def _relocated(program: Elf, address: int, stored: int) -> int:
+    """The addend of a RELA entry for this address; REL and relative relocations keep it in place."""
+    width = program.layout.pointer
+    for table in program.dynamic.relocations:
+        if table.addends:
+            at = _entry(program.view, table.offset, table.size, 3 * width, pack(_word(program.view, width), address))
+            if at is not None:
+                return program.view.number(width, at + 2 * width, "relocation")
+    return stored
+
+
+def _entry(view: Window, start: int, size: int, step: int, needle: bytes) -> int | None:
+    """Offset of the relocation that begins with these bytes."""
+    at = view.find(needle, start, start + size)
+    while at >= 0 and (at - start) % step:
+        at = view.find(needle, at + 1, start + size)
+    return at if at >= 0 else None
+
+
+def _word(view: Window, width: int) -> str:
+    return view.order + ("Q" if width == 8 else "I")
+
+
+def _chained(layout: Layout, stored: int) -> int:
+    """A chained pointer's target: an address, or a distance from the first mapped segment."""
+    target = stored & _POINTER_MASK
+    if layout.segment_at(target) is not None and target >= 0x1000:
+        return target
+    return target + min((s.address for s in layout.segments if s.size), default=0)
