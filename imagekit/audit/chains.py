@@ -67,7 +67,7 @@ def cutting_edges(
 def edge_to_cut(graph: ImportGraph, chain: Sequence[str], goal: Callable[[str], bool]) -> Edge | None:
     """The one import to remove: the last that cuts in the main module, else the first that cuts; None if none does."""
     edges = cutting_edges(graph.imports, chain, goal)
-    own = [edge for edge in edges if _inside(edge[0], graph.module) or edge[0] == graph.main]
+    own = [edge for edge in edges if is_own(graph, edge[0])]
     return own[-1] if own else next(iter(edges), None)
 
 
@@ -87,5 +87,6 @@ def importers(imports: Mapping[str, Sequence[str]], package: str) -> Iterator[st
     return (importer for importer in sorted(imports) if package in imports[importer])
 
 
-def _inside(package: str, module: str) -> bool:
-    return bool(module) and (package == module or package.startswith(module + "/"))
+def is_own(graph: ImportGraph, package: str) -> bool:
+    """Whether the package stands in the main module, where the user can edit it."""
+    return package == graph.main or (bool(graph.module) and (package + "/").startswith(graph.module + "/"))

@@ -17,8 +17,8 @@ from imagekit.targets.target import Target
 class FunctionNames(Protocol):
     """The names in a Go function table (`binary.functions.FunctionTable` is one)."""
 
-    def contains(self, text: bytes, /) -> bool:
-        """Whether `text` stands anywhere among the names."""
+    def where_starts(self, prefix: str, /) -> int | None:
+        """Offset in the file of the first name that begins with `prefix`."""
         ...
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 import msgspec
 
-from imagekit.audit.chains import Edge, ImportGraph, edge_to_cut, importers, reached, shortest
+from imagekit.audit.chains import ImportGraph, edge_to_cut, importers, is_own, reached, shortest
 from imagekit.audit.subject import Subject
 from imagekit.binary.facts import CgoUse, Linkage
 from imagekit.targets.target import Target
 
 _PURE_TAGS = {"net": "netgo", "os/user": "osusergo"}
 """The tag that gives a standard package without C (go doc net, os/user)."""
-_C = "C"
+C = "C"
+"""The import path of C in Go source."""
 _RUNTIME = "runtime/cgo"
 """Every package that uses cgo brings it in; it is never the reason itself."""
 _SHOWN = 5
@@ -85,34 +86,26 @@ def _by_cgo(graph: ImportGraph) -> Iterator[Cause]:
     """The nearest package of the user's or a module's that imports "C", else `net` or `os/user`."""
     users = frozenset(graph.cgo) & reached(graph.imports, graph.main) - {_RUNTIME}
     foreign = users - frozenset(graph.standard)
-    goals = foreign or users
-    to_c = _with_c(graph, goals)
-    chain = shortest(to_c.imports, graph.main, _C.__eq__)
+    chain = shortest(graph.imports, graph.main, (foreign or users).__contains__)
     if not chain:
         return
     if not foreign:
-        yield Cause(f"{chain[-2]} uses cgo, because CGO_ENABLED=1", chain[:-1], _pure_way_out(goals))
+        yield Cause(f"{chain[-1]} uses cgo, because CGO_ENABLED=1", chain, _pure_way_out(users))
         return
-    edge = edge_to_cut(to_c, chain, _C.__eq__)
-    hint = f"{_removal(graph, edge, goals)}, or set `cgo: static`, which links musl into the program"
     rest = users - foreign
     also = f"; then also {_pure_way_out(rest)}" if rest & _PURE_TAGS.keys() else ""
-    yield Cause(f'{chain[-2]} imports "C"', chain[:-1], hint + also)
-
-
-def _with_c(graph: ImportGraph, packages: frozenset[str]) -> ImportGraph:
-    """The graph in which these packages, and no others, import "C"."""
-    direct = {package: (*graph.imports.get(package, ()), _C) for package in sorted(packages)}
-    return msgspec.structs.replace(graph, imports={**graph.imports, **direct})
+    hint = (
+        f"{way_to_cut(with_c(graph, foreign), chain, foreign)}, or set `cgo: static`, which links musl into the program"
+    )
+    yield Cause(f'{chain[-1]} imports "C"', chain, hint + also)
 
 
 def _by_dynamic_imports(graph: ImportGraph) -> Iterator[Cause]:
     goals = frozenset(graph.dynamic) - frozenset(graph.standard)
     chain = shortest(graph.imports, graph.main, goals.__contains__)
     if chain:
-        edge = edge_to_cut(graph, chain, goals.__contains__)
         what = "holds //go:cgo_import_dynamic, which asks for libraries even with CGO_ENABLED=0"
-        yield Cause(f"{chain[-1]} {what}", chain, _removal(graph, edge, goals))
+        yield Cause(f"{chain[-1]} {what}", chain, way_to_cut(graph, chain, goals))
 
 
 def _pure_way_out(packages: frozenset[str]) -> str:
@@ -121,21 +114,34 @@ def _pure_way_out(packages: frozenset[str]) -> str:
     return f"{by_tags}set `cgo: off` (CGO_ENABLED=0)"
 
 
-def _removal(graph: ImportGraph, edge: Edge | None, goals: frozenset[str]) -> str:
-    if edge is None:
+def with_c(graph: ImportGraph, packages: Collection[str]) -> ImportGraph:
+    """The graph in which these packages, and no others, import "C"."""
+    importing = {package: (*graph.imports.get(package, ()), C) for package in sorted(packages)}
+    bare = {package: [name for name in imported if name != C] for package, imported in graph.imports.items()}
+    return msgspec.structs.replace(graph, imports={**bare, **importing})
+
+
+def way_to_cut(graph: ImportGraph, chain: Sequence[str], goals: Collection[str]) -> str:
+    """The one import to remove so that none of `goals` is reached; where there is none, who imports them.
+
+    In a graph `with_c` it may be the import of "C" itself, if that stands in the main module.
+    """
+    to_c = any(C in graph.imports.get(goal, ()) for goal in goals)
+    whole = (*chain, C) if to_c else tuple(chain)
+    edge = edge_to_cut(graph, whole, C.__eq__ if to_c else goals.__contains__)
+    if edge is None or (edge[1] == C and not is_own(graph, edge[0])):
         return _every_importer(graph, goals)
     return f'remove the import of "{edge[1]}" from {edge[0]}: no other way leads there'
 
 
-def _every_importer(graph: ImportGraph, goals: frozenset[str]) -> str:
+def _every_importer(graph: ImportGraph, goals: Collection[str]) -> str:
     """No single import is to blame: name the packages to be rid of, each with those that import it."""
     linked = reached(graph.imports, graph.main)
     return "several imports lead there: " + "; ".join(
-        f"{goal} is imported by {_some(importers(graph.imports, goal), linked.__contains__)}"
-        for goal in sorted(goals & linked)[:_SHOWN]
+        f"{goal} is imported by {_some([name for name in importers(graph.imports, goal) if name in linked])}"
+        for goal in sorted(linked.intersection(goals))[:_SHOWN]
     )
 
 
-def _some(names: Iterator[str], wanted: Callable[[str], bool]) -> str:
-    found = [name for name in names if wanted(name)]
-    return ", ".join(found[:_SHOWN]) + (f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from imagekit.audit.finding import Remark
 from imagekit.audit.subject import Subject
-from imagekit.binary.facts import Linkage
+from imagekit.binary.facts import Evidence, Linkage
 
 if TYPE_CHECKING:
     from imagekit.audit.policy import Policy
@@ -25,11 +25,14 @@ def no_nss_in_static_glibc(subject: Subject, _policy: Policy) -> Iterator[Remark
     facts = subject.facts
     if facts.libc != "glibc" or facts.linkage not in (Linkage.STATIC, Linkage.STATIC_PIE) or subject.functions is None:
         return
-    found = [(name, tag) for name, tag in _CALLS if subject.functions.contains(name.encode())]
+    found = [(name, tag, at) for name, tag in _CALLS if (at := subject.functions.where_starts(name)) is not None]
     if found:
-        tags = ", ".join(sorted({tag for _, tag in found}))
+        tags = ", ".join(sorted({tag for _, tag, _ in found}))
         yield Remark(
-            message=f"static, but calls glibc's name service: {', '.join(name for name, _ in found)}",
-            evidence=tuple(facts.evidence[fact] for fact in ("libc", "cgo") if fact in facts.evidence),
+            message=f"static, but calls glibc's name service: {', '.join(name for name, _, _ in found)}",
+            evidence=(
+                *(Evidence(where="Go function table", offset=at, value=name) for name, _, at in found),
+                *(facts.evidence[fact] for fact in ("libc",) if fact in facts.evidence),
+            ),
             hint=f"add `tags: [{tags}]` to the build, or link musl with `cgo: static`",
         )
