@@ -53,6 +53,7 @@ class Assembled(msgspec.Struct, frozen=True):
     name: str
     index: Descriptor
     images: tuple[PlatformImage, ...]
+    labels: dict[str, str]
     tree: tuple[Entry, ...]
     """Constant pieces and extra files of all platforms in one: the content of dist/rootfs/<name>.tar."""
 
@@ -114,6 +115,7 @@ def assemble(
         name,
         put(store, encode(index), INDEX),
         tuple(image for image, _ in made),
+        common.labels,
         merged(below for _, below in made),
     )
 

@@ -21,8 +21,8 @@ MOST_FILES = 100_000
 _DEPTH = 64
 
 
-def entries_of(root: Path, rule: FileRule) -> tuple[Entry, ...]:
-    """The entries of one rule, sorted by image path.
+def entries_of(root: Path, rule: FileRule, where: str = "rootfs.files") -> tuple[Entry, ...]:
+    """The entries of one rule, sorted by image path; `where` is the key that mistakes name.
 
     Raises `ConfigError` if nothing matches, two files meet at one path, or a link leaves `root`.
     """
@@ -31,17 +31,17 @@ def entries_of(root: Path, rule: FileRule) -> tuple[Entry, ...]:
         entry = _entry(source, inside, rule)
         if found.setdefault(inside, entry) != entry:
             raise ConfigError(
-                f"rootfs.files: {rule.source!r} puts two files at /{inside}",
+                f"{where}: {rule.source!r} puts two files at /{inside}",
                 hint="end `to` with '/', or name one file in `from`",
             )
         if len(found) > MOST_FILES:
             raise ConfigError(
-                f"rootfs.files: {rule.source!r} is more than {MOST_FILES} files",
+                f"{where}: {rule.source!r} is more than {MOST_FILES} files",
                 hint="name the folder that the image needs",
             )
     if not found:
         raise ConfigError(
-            f"rootfs.files: {rule.source!r} matches nothing in {root}",
+            f"{where}: {rule.source!r} matches nothing in {root}",
             hint="paths are relative to the configuration file; build what should be there first",
         )
     return tuple(found[path] for path in sorted(found))
@@ -50,7 +50,7 @@ def entries_of(root: Path, rule: FileRule) -> tuple[Entry, ...]:
 def _placed(root: Path, rule: FileRule) -> Iterator[tuple[Path, str]]:
     """(real file or folder, path in the image) of everything that the rule covers."""
     target, into = rule.to.strip("/"), rule.to.endswith("/")
-    base = _fixed(root, rule.source)
+    base = fixed_part(root, rule.source)
     for match in matches(root, rule.source):
         real = inside_of(root, match)
         below = "" if match == base else match.relative_to(base).as_posix()
@@ -108,11 +108,11 @@ def matches(root: Path, pattern: str) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(_matching(root, segments)))
 
 
-def _fixed(root: Path, pattern: str) -> Path:
+def fixed_part(root: Path, pattern: str) -> Path:
     """The folder or file that the part of a pattern before its first wildcard names."""
     place = root
     for part in pattern.split("/"):
-        if _is_glob(part):
+        if is_glob(part):
             return place
         place = place / part
     return place
@@ -127,7 +127,7 @@ def _matching(place: Path, segments: tuple[str, ...]) -> Iterator[Path]:
         yield from _matching(place, rest)
         for folder in _folders(place):
             yield from _matching(folder, segments)
-    elif _is_glob(first):
+    elif is_glob(first):
         for name in _names(place):
             if fnmatchcase(name, first) and (first.startswith(".") or not name.startswith(".")):
                 yield from _matching(place / name, rest)
@@ -152,5 +152,6 @@ def _names(folder: Path) -> list[str]:
         raise UnreadableError(f"cannot list {folder}: {error.strerror}") from error
 
 
-def _is_glob(part: str) -> bool:
+def is_glob(part: str) -> bool:
+    """Whether a pattern, or a part of one, has a wildcard."""
     return any(character in part for character in "*?[")

@@ -7,8 +7,10 @@ changed are packed anew.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,9 +18,9 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from imagekit.content import Digest, canonical_json, digest_of, hash_file, hex_of
+from imagekit.content import CHUNK, Digest, canonical_json, digest_of, hash_file, hex_of
 from imagekit.errors import IntegrityError, UnreadableError
-from imagekit.oci.blobs import BlobStore
+from imagekit.oci.blobs import BlobStore, put, read_verified
 from imagekit.oci.documents import Descriptor
 from imagekit.oci.layers import Compression, Entry, Layer, write_layer
 from imagekit.oci.store import Layout
@@ -41,17 +43,22 @@ class LayerCache:
 
     def __init__(self, directory: Path) -> None:
         """Use `directory`, which is made (0700) if it is missing."""
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._records = directory / "keys"
-        self._records.mkdir(mode=0o700, exist_ok=True)
-        self._blobs = Layout.create(directory / "packed", durable=False)
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._records.mkdir(mode=0o700, exist_ok=True)
+            self._blobs = Layout.create(directory / "packed", durable=False)
+        except OSError as error:
+            raise UnreadableError(
+                f"cannot keep packed layers in {directory}: {error.strerror}", hint="name another folder by --cache-dir"
+            ) from error
         self.rebuilt: list[str] = []
         """A sentence for every kept blob that was not what it had been."""
 
     def layer(self, store: BlobStore, entries: Sequence[Entry], *, mtime: int, compression: Compression) -> Layer:
         """The layer of `entries`, in `store`; packed only if it is not kept. Raises as `write_layer` does."""
         promised = tuple(map(with_digest, entries))
-        key = _key("layer", [_identity(entry) for entry in promised], mtime, compression.identity)
+        key = _key("layer", [identity_of(entry) for entry in promised], mtime, compression.identity)
         kept = self._read(key)
         if kept is not None and self._given(kept, store):
             return Layer(Descriptor(kept.media_type, kept.digest, kept.size), Digest(kept.diff_id))
@@ -76,6 +83,26 @@ class LayerCache:
         self._write(key, _Record("", digest, size))
         return digest, size
 
+    def text(self, identity: Any, make: Callable[[], str]) -> str:
+        """The text that `make` gives for `identity` (all that decides it); made only if it is not kept."""
+        key = _key("text", identity)
+        kept = self._read(key)
+        if kept is not None and (found := self._verified(kept)) is not None:
+            return found.decode()
+        content = make().encode()
+        stored = put(self._blobs, content, "")
+        self._write(key, _Record("", stored.digest, stored.size))
+        return content.decode()
+
+    def _verified(self, record: _Record) -> bytes | None:
+        try:
+            return read_verified(self._blobs, Descriptor("", record.digest, record.size))
+        except IntegrityError as error:
+            self._drop(record, error.message)
+        except UnreadableError:
+            pass
+        return None
+
     def _given(self, record: _Record, store: BlobStore) -> bool:
         """Whether the kept bytes are right and now in `store`."""
         promised = Descriptor(record.media_type, record.digest, record.size)
@@ -97,7 +124,7 @@ class LayerCache:
         kept = self._blobs.blob_path(record.digest)
         try:
             _link_or_copy(kept, path)
-        except OSError:
+        except FileNotFoundError:
             return False
         if hash_file(path) == (record.digest, record.size):
             return True
@@ -150,7 +177,8 @@ def with_digest(entry: Entry) -> Entry:
     return msgspec.structs.replace(entry, digest=digest)
 
 
-def _identity(entry: Entry) -> list[str | int | None]:
+def identity_of(entry: Entry) -> list[str | int | None]:
+    """All of an entry that decides the packed bytes; its content by digest, which it must have."""
     return [entry.path, entry.kind, entry.mode, entry.uid, entry.gid, entry.target, entry.digest]
 
 
@@ -159,10 +187,15 @@ def _key(*identity: Any) -> str:
 
 
 def _link_or_copy(kept: Path, path: Path) -> None:
-    try:
-        os.link(kept, path)
-    except FileExistsError:
-        raise
-    except OSError:
-        shutil.copyfile(kept, path)
-        path.chmod(0o644)
+    """A link where that gives the same file; a copy across disks, and of a file whose mode was changed in dist/."""
+    if stat.S_IMODE(kept.stat().st_mode) == 0o644:
+        try:
+            os.link(kept, path)
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP):
+                raise
+        else:
+            return
+    with kept.open("rb") as source, path.open("xb") as copy:
+        os.fchmod(copy.fileno(), 0o644)
+        shutil.copyfileobj(source, copy, CHUNK)

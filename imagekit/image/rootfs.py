@@ -12,10 +12,12 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from imagekit.content import digest_of
+from imagekit.content import Digest, digest_of
 from imagekit.errors import ConfigError, UnreadableError
+from imagekit.image.kept import LayerCache, identity_of, with_digest
 from imagekit.image.recipe import CertificateSetting, Piece, Recipe, setting_of
-from imagekit.oci.layers import Entry
+from imagekit.image.sink import write_tar
+from imagekit.oci.layers import Compression, Entry
 
 MTIME = 0
 """Seconds since 1970 of every entry in a constant layer: the commit must not change bytes that it did not change."""
@@ -50,6 +52,17 @@ def entries_of(recipe: Recipe, piece: Piece, root: Path) -> tuple[Entry, ...]:
             return (_file("etc/nsswitch.conf", _nsswitch(recipe, root)),)
         case Piece.TMP:
             return (Entry("tmp", "dir", 0o1777),)
+
+
+def write_rootfs_tar(path: Path, tree: tuple[Entry, ...], cache: LayerCache) -> tuple[Digest, int]:
+    """dist/rootfs/<image>.tar at `path`, where none is yet: `tree` as one plain tar; its digest and size in bytes.
+
+    Docker unpacks it in `ADD`; an empty one it would copy as a file, so Dockerfiles of an empty tree leave it out.
+    """
+    plain = Compression("none")
+    promised = tuple(map(with_digest, tree))
+    identity = ["rootfs", MTIME, [identity_of(entry) for entry in promised]]
+    return cache.file(path, identity, lambda stream: write_tar(stream, promised, mtime=MTIME, compression=plain))
 
 
 def _file(path: str, content: bytes) -> Entry:

@@ -34,8 +34,8 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     name: str
     """Its name in the image: `/<name>`."""
-    slug: str
-    """Its folder in dist/bin: `linux_arm_v7`, as the target spells it."""
+    requested: Platform
+    """The platform as the target spells it: it names the folder in dist/bin."""
     needs: tuple[Need, ...]
     """What `needs` read in its function table."""
 
@@ -99,7 +99,7 @@ def distinct(recipe: Recipe, programs: Sequence[Program]) -> tuple[tuple[Platfor
         stated = shipped_platform(program.platform, program.level)
         if stated in taken:
             raise ConfigError(
-                f"images/{recipe.id}: {taken[stated].slug} and {program.slug} are both {stated} in the index",
+                f"images/{recipe.id}: {taken[stated].requested} and {program.requested} are both {stated} in the index",
                 hint="exclude one of them by `platforms`, or give the second build an image of its own",
             )
         taken[stated] = program
