@@ -6,6 +6,7 @@ Touches processes (gpg) in `sign_detached`, disk in `read_certificates` and the 
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -151,16 +152,12 @@ _EXPORT = "write it with: gpg --export --armor FINGERPRINT"
 
 
 def _certificate(cert: Cert, name: str) -> Certificate:
-    raw = bytes(cert)
-    if any(packet.tag in _secret_tags() for packet in _packets(raw)):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # what shall take its place parses secret keys only
+        secret = cert.has_secret_keys
+    if secret:
         raise ConfigError(f"{name} holds a secret key", hint=f"take it away from there; {_EXPORT}")
-    return Certificate(cert.fingerprint.upper(), raw)
-
-
-def _secret_tags() -> tuple[object, ...]:
-    from pysequoia.packet import Tag
-
-    return (Tag.SecretKey, Tag.SecretSubkey)
+    return Certificate(cert.fingerprint.upper(), bytes(cert))
 
 
 # --- verifying ---------------------------------------------------------------------------------------------------

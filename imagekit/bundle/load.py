@@ -1,0 +1,78 @@
+"""Load a verified bundle into a docker engine or an OCI layout. Touches disk and the engine's socket, no network.
+
+Only a `Verified` can be loaded, and it is read through its sealed file: each MiB is found to be what was verified
+before anybody gets it, so bytes that were changed meanwhile stop the load before the engine has a whole tar.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from imagekit.bundle.verify import Verified
+from imagekit.errors import UsageError
+from imagekit.oci.blobs import open_verified
+from imagekit.oci.documents import CONTAINERD_NAME, REF_NAME, Descriptor, Index
+from imagekit.oci.store import Layout
+from imagekit.workers import Cancellation
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """One image that is there now; `where` is what to call it: the engine's image id, or `oci:DIR:NAME`."""
+
+    name: str
+    where: str
+
+
+def load(verified: Verified, into: str, *, cancellation: Cancellation | None = None) -> tuple[Loaded, ...]:
+    """Put every image of the bundle `into` a docker engine (`docker`) or a layout (`oci:DIR`), whole or not at all.
+
+    A layout that is there already gets the images added; one of the same name is replaced. Raises `UsageError` for
+    another place, `IntegrityError` if the bundle's bytes changed since they were verified.
+    """
+    if into == "docker":
+        return _into_docker(verified)
+    kind, _, directory = into.partition(":")
+    if kind == "oci" and directory:
+        return _into_layout(verified, Path(directory), cancellation or Cancellation())
+    raise UsageError(f"cannot load into {into!r}", hint="write --into docker or --into oci:DIR")
+
+
+def _into_layout(verified: Verified, directory: Path, cancellation: Cancellation) -> tuple[Loaded, ...]:
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        _fill(verified, _existing(directory), cancellation)
+    else:
+        staged = directory.absolute().with_name(f".{directory.absolute().name}.{secrets.token_hex(4)}.part")
+        try:
+            _fill(verified, Layout.create(staged), cancellation)
+            staged.replace(directory.absolute())
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+    return tuple(Loaded(image.ref_name, f"oci:{directory}:{image.ref_name}") for image in verified.images)
+
+
+def _existing(directory: Path) -> Layout:
+    if not (directory / "oci-layout").is_file():
+        raise UsageError(f"{directory} holds files and is no OCI layout", hint="name an empty folder or a layout")
+    return Layout(directory)
+
+
+def _fill(verified: Verified, layout: Layout, cancellation: Cancellation) -> None:
+    """Add the blobs, then change `index.json` in one step."""
+    for blob in verified.hybrid.blobs:
+        cancellation.check()
+        with open_verified(verified.store, blob.bare()) as stream:
+            layout.add(stream, blob.bare())
+    kept = [entry for entry in layout.index().manifests if not _replaced(entry, verified.index)]
+    layout.set_index(Index(manifests=(*kept, *verified.index.manifests)))
+
+
+def _replaced(entry: Descriptor, index: Index) -> bool:
+    """Whether one of the new entries takes the place of this one: the same name, or the same referrer."""
+    names = {new.annotations.get(key) for new in index.manifests for key in (REF_NAME, CONTAINERD_NAME)} - {None}
+    if any(entry.annotations.get(key) in names for key in (REF_NAME, CONTAINERD_NAME)):
+        return True
+    return REF_NAME not in entry.annotations and any(new.digest == entry.digest for new in index.manifests)
