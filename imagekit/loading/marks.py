@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 from imagekit.errors import ConfigError
 from imagekit.loading.mistakes import Mistake, refusal
@@ -20,6 +21,11 @@ class Marks:
         self._source = source
         self._root = root
 
+    @classmethod
+    def nowhere(cls, name: str) -> Self:
+        """The marks of settings that no file holds."""
+        return cls(Source(name, ""), MapNode(0, 0, []))
+
     @property
     def name(self) -> str:
         """What people call the file."""
@@ -34,10 +40,18 @@ class Marks:
         """`imagekit.yaml:9`."""
         return f"{self.name}:{self._find(way)[0] + 1}"
 
-    def mistake(self, way: Way, message: str, hint: str = "", *, key: bool = False, secret: bool = False) -> Mistake:
-        """A mistake in the value at `way`, in its key if `key`; a `secret` line is not shown."""
+    def origin(self, *way: str | int) -> str:
+        """`imagekit.yaml:9`, or `default` for what the document does not say."""
+        node: Node | None = self._root
+        for step in way:
+            found = _child(node, step) if node else None
+            node = found[1] if found else None
+        return self.line(*way) if node else "default"
+
+    def mistake(self, way: Way, message: str, hint: str = "", *, key: bool = False) -> Mistake:
+        """A mistake in the value at `way`, in its key if `key`."""
         line, column = self._find(way, key=key)
-        return Mistake(line, column, message, hint, "" if secret else self._source.line(line))
+        return Mistake(line, column, message, hint, self._source.line(line))
 
     def refusal(self, mistakes: Sequence[Mistake]) -> ConfigError:
         """The error that tells all of them."""

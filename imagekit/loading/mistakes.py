@@ -1,4 +1,4 @@
-"""How a mistake in a document is told: `file:line:column`, the line, a caret, the way out."""
+"""How a mistake in a document is told: `file:line:column`, the line, a caret, the way out; credentials are starred."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from imagekit.errors import ConfigError
+from imagekit.loading.credentials import redacted
 from imagekit.text import line as one_line
 
 _MOST_SHOWN = 50
@@ -15,7 +16,7 @@ _WIDTH = 100
 
 
 class Mistake(msgspec.Struct, frozen=True, order=True):
-    """Something wrong in a document; line and column count from 0, `shown` is the line, '' to keep it to oneself."""
+    """Something wrong in a document; line and column count from 0, `shown` is the line."""
 
     line: int
     column: int
@@ -29,7 +30,7 @@ def refusal(name: str, mistakes: Sequence[Mistake]) -> ConfigError:
     ordered = sorted(set(mistakes))
     shown = [_told(name, mistake) for mistake in ordered[:_MOST_SHOWN]]
     if len(ordered) == 1:
-        return ConfigError(shown[0], hint=ordered[0].hint)
+        return ConfigError(shown[0], hint=redacted(ordered[0].hint))
     heading = f"{name}: {len(ordered)} mistakes, the first in line {ordered[0].line + 1}"
     if len(ordered) > _MOST_SHOWN:
         shown.append(f"… and {len(ordered) - _MOST_SHOWN} more")
@@ -40,12 +41,12 @@ def _told(name: str, mistake: Mistake) -> str:
     """`file:line:column: message`, the line with a caret under the column, and the way out."""
     number = str(mistake.line + 1)
     margin = " " * len(number)
-    told = [f"{one_line(name)}:{number}:{mistake.column + 1}: {one_line(mistake.message)}"]
+    told = [f"{one_line(name)}:{number}:{mistake.column + 1}: {one_line(redacted(mistake.message))}"]
     if mistake.shown.strip():
-        before, after = _window(mistake.shown, mistake.column)
+        before, after = _window(redacted(mistake.shown), mistake.column)
         told += [f"  {number} | {before}{after}", f"  {margin} | {' ' * len(before)}^"]
     if mistake.hint:
-        told.append(f"  {margin} = {one_line(mistake.hint)}")
+        told.append(f"  {margin} = {one_line(redacted(mistake.hint))}")
     return "\n".join(told)
 
 
