@@ -105,7 +105,7 @@ def covered(patterns: str, module: str) -> bool:
     elements = module.split("/")
     for pattern in patterns.split(","):
         glob = pattern.removesuffix("/")
-        expression = _glob(glob) if glob else None
+        expression = glob_pattern(glob) if glob else None
         depth = glob.count("/") + 1
         if expression is not None and len(elements) >= depth and expression.fullmatch("/".join(elements[:depth])):
             return True
@@ -113,8 +113,8 @@ def covered(patterns: str, module: str) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _glob(glob: str) -> re.Pattern[str] | None:
-    """Go's path.Match as a regular expression; None for a malformed pattern."""
+def glob_pattern(glob: str) -> re.Pattern[str] | None:
+    """Go's path.Match as a regular expression to be matched in full; None for a malformed pattern."""
     out, at = [], 0
     while at < len(glob):
         character = glob[at]
