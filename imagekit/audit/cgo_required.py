@@ -20,13 +20,17 @@ _SHOWN = 3
 class KeptOut(msgspec.Struct, frozen=True, kw_only=True):
     """A Go file that the target's constraints leave out.
 
-    `needs_cgo`: it would be compiled if cgo were on, all else being the same. `constraint` is its `//go:build`
-    expression, '' for one that is kept out only because it imports "C".
+    `constraint` is what of it the target does not give: `//go:build linux && cgo`, `import "C" with CGO_ENABLED=0`.
+    `needs_cgo`: it would be compiled if cgo were on, all else being the same.
     """
 
     file: str
-    constraint: str = ""
+    constraint: str
     needs_cgo: bool
+
+    @property
+    def imports_c(self) -> bool:
+        return self.constraint.startswith('import "C"')
 
 
 class Obstacle(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,16 +84,12 @@ def _said(obstacle: Obstacle) -> str:
 
 
 def _kept_out(file: KeptOut) -> str:
-    return f"{file.file}, kept out by {_reason(file)}"
-
-
-def _reason(file: KeptOut) -> str:
-    return f"//go:build {file.constraint}" if file.constraint else 'import "C"'
+    return f"{file.file}, kept out by {file.constraint}"
 
 
 def _evidence(obstacle: Obstacle) -> Iterator[Evidence]:
     for file in _by_cgo(obstacle):
-        yield Evidence(where=file.file, offset=None, value=_reason(file))
+        yield Evidence(where=file.file, offset=None, value=file.constraint)
 
 
 def _ways_out(obstacle: Obstacle, target: Target, graph: ImportGraph, chain: tuple[str, ...]) -> Iterator[str]:
@@ -104,5 +104,5 @@ def _ways_out(obstacle: Obstacle, target: Target, graph: ImportGraph, chain: tup
 
 def _wanting_c(obstacle: Obstacle, graph: ImportGraph) -> ImportGraph:
     """The graph with the import of "C" that keeps the package's files out, if it is that and no constraint."""
-    imports_c = obstacle.kind == "excluded" and all(not file.constraint for file in obstacle.files)
+    imports_c = obstacle.kind == "excluded" and all(file.imports_c for file in obstacle.files)
     return with_c(graph, (obstacle.package,)) if imports_c else graph

@@ -19,7 +19,7 @@ from imagekit.platform import Platform
 from imagekit.source.weakness import Weakness
 
 SOURCE_SUBJECT = "source"
-"""The subject of what weakens the trust in the source as a whole, when no file is named."""
+"""The subject of what weakens the trust in the source as a whole."""
 
 
 class Waived(msgspec.Struct, frozen=True):
@@ -112,10 +112,16 @@ def _of_weaknesses(weaknesses: Iterable[Weakness]) -> Iterator[Finding]:
         yield Finding(
             rule=weakness.rule,
             severity=BY_ID[weakness.rule].severity,
-            subject=weakness.where or SOURCE_SUBJECT,
-            message=weakness.message,
+            subject=SOURCE_SUBJECT,
+            message=_placed(weakness),
             hint=weakness.hint,
         )
+
+
+def _placed(weakness: Weakness) -> str:
+    """The message after its place; an absolute one is left out: the report must not depend on where the tree is."""
+    place = weakness.where
+    return f"{place}: {weakness.message}" if place and not place.startswith(("/", "\\")) else weakness.message
 
 
 def _as_remark(finding: Finding) -> Remark:

@@ -14,8 +14,8 @@ from imagekit.content import readable_json, write_whole
 _INTRODUCTION = """\
 # Rules
 
-What `imagekit build` and `imagekit audit` look for, in the order of the report. A policy changes a severity (`rules: {cgo: warning}`),
-switches a rule off (`rules: {cgo: off}`), or waives single findings until a day.
+What `imagekit build` and `imagekit audit` look for, in the order of the report. A policy changes a severity
+(`rules: {cgo: warning}`), switches a rule off (`rules: {cgo: off}`), or waives single findings until a day.
 
 | rule | severity | what must hold |
 |---|---|---|

@@ -92,11 +92,11 @@ def _rest(report: Report) -> Iterator[Line]:
 
 
 def _sum(report: Report) -> str:
-    files = sum(judged.facts is not None for judged in report.subjects)
-    counts = [f"{report.count(severity)} {severity.word}s" for severity in reversed(Severity)]
-    skipped = [f"{len(report.skips)} skipped"] if report.skips else []
-    waived = [f"{len(report.waived)} waived"] if report.waived else []
-    return f"{files} files: {', '.join([*counts, *skipped, *waived])} (policy {line(report.policy)})"
+    counts = {"files": sum(judged.facts is not None for judged in report.subjects)}
+    counts |= {f"{severity.word}s": report.count(severity) for severity in reversed(Severity)}
+    rare = {"skipped": len(report.skips), "waived": len(report.waived)}
+    counts |= {word: number for word, number in rare.items() if number}
+    return f"{', '.join(f'{word}: {number}' for word, number in counts.items())} (policy {line(report.policy)})"
 
 
 def _cells(facts: BinaryFacts) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from imagekit.audit.checks.consistency import same_across_targets
 from imagekit.audit.checks.linkage import must_be_allowed
 from imagekit.audit.checks.mismatch import must_be_what_was_asked
 from imagekit.audit.checks.nss import no_nss_in_static_glibc
+from imagekit.audit.checks.unsafe import nothing_unsafe
 from imagekit.audit.checks.x_value import must_hold_x_values
 from imagekit.audit.finding import Remark, Severity
 from imagekit.audit.subject import Subject
@@ -64,7 +65,7 @@ RULES: tuple[Rule, ...] = (
     Rule("go-sum-missing", W, "go.sum has a line for every module"),
     Rule("sumdb-off", W, "the checksum database is asked for every public module"),
     Rule("sumdb-unreached", W, "the checksum database, or a kept record of it, answered"),
-    Rule("unsafe", W, "no flag and no variable from outside the allow-lists"),
+    Rule("unsafe", W, "no flag and no variable from outside the allow-lists", nothing_unsafe),
     Rule("nss", W, "no static glibc program loads the host's name-service libraries", no_nss_in_static_glibc),
 )
 """In the order of the report."""

@@ -21,25 +21,26 @@ def must_hold_x_values(subject: Subject, _policy: Policy) -> Iterator[Remark]:
 
 
 def _remark(check: XCheck, expected: Expected) -> Remark:
+    asked = f"-X {check.name} ({expected.target.origin(f'ldflags/set/{check.name}')})"
     match check.outcome:
         case XOutcome.WRONG:
             return Remark(
-                message=f"-X {check.name}: the variable holds {check.found!r}, not {check.value!r}",
+                message=f"{asked}: the variable holds {check.found!r}, not {check.value!r}",
                 hint="another -X in `flags`, or a declaration with an initial value that is computed, wins over it",
             )
         case XOutcome.MISSING:
             return Remark(
-                message=f"-X {check.name}: there is no such string variable, so {check.value!r} is nowhere",
+                message=f"{asked}: there is no such string variable, so {check.value!r} is nowhere",
                 hint=_right_name(check, expected),
             )
         case XOutcome.DROPPED:
             return Remark(
-                message=f"-X {check.name}: nothing reads the variable, so the linker dropped it and {check.value!r}",
+                message=f"{asked}: nothing reads the variable, so the linker dropped it and {check.value!r}",
                 hint="read the variable somewhere, or remove it from `ldflags.set`",
             )
         case XOutcome.UNCHECKED | XOutcome.PRESENT:
             return Remark(
-                message=f"-X {check.name}: whether the variable holds {check.value!r} could not be checked: "
+                message=f"{asked}: whether the variable holds {check.value!r} could not be checked: "
                 + (check.reason or "its format is not read yet"),
                 hint="build for a platform whose format imagekit reads, or waive the rule for this target",
             )
