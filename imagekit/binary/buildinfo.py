@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 from imagekit.binary.facts import GoBuild, GoModule
-from imagekit.binary.layout import Layout, Region
+from imagekit.binary.layout import Layout
 from imagekit.binary.window import Window, readable
 from imagekit.errors import FormatError
 
@@ -15,9 +16,10 @@ SECTIONS = (".go.buildinfo", "__go_buildinfo")
 _ALIGNMENT = 16
 _HEADER = 32
 _INLINE, _BIG_ENDIAN = 2, 1
-_CANDIDATES = 256
+_CANDIDATES = 16
 """Places with the magic that are tried; programs that read build info hold it twice."""
-_VERSION_LIMIT, _MODULES_LIMIT = 1 << 12, 1 << 23
+_VERSION_LIMIT, _MODULES_LIMIT = 1 << 12, 1 << 20
+_MODULE_LIMIT = 1 << 14
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", '"': '"', "'": "'"}
 _ESCAPE = re.compile(r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-7]{3}|.)", re.DOTALL)
 
@@ -27,15 +29,10 @@ def read(view: Window, layout: Layout) -> tuple[GoBuild, int] | None:
 
     What cannot be decoded is passed over and the search goes on; None if nothing can be.
     """
-    tried = 0
-    for region in _regions(layout):
-        for at in _places(view, region):
-            tried += 1
-            if tried > _CANDIDATES:
-                return None
-            found = decode(view, layout, at)
-            if found is not None:
-                return found, at
+    for at in islice(_places(view, layout), _CANDIDATES):
+        found = decode(view, layout, at)
+        if found is not None:
+            return found, at
     return None
 
 
@@ -50,20 +47,16 @@ def read_flat(view: Window) -> tuple[GoBuild, int] | None:
     return None
 
 
-def _regions(layout: Layout) -> Iterator[Region]:
+def _places(view: Window, layout: Layout) -> Iterator[int]:
+    """Offsets of the magic that are multiples of 16, as their addresses are: segments begin at whole pages."""
     named = layout.section(*SECTIONS)
-    if named is not None:
-        yield named
-    yield from (s for s in layout.segments if s.writable)
-
-
-def _places(view: Window, region: Region) -> Iterator[int]:
-    """Offsets of the magic at addresses that are multiples of 16."""
-    at, end = region.offset, region.offset + region.size
-    while (at := view.find(MAGIC, at, end)) >= 0:
-        if not (region.address + at - region.offset) % _ALIGNMENT:
-            yield at
-        at += 1
+    spans = [(named.offset, named.offset + named.size)] if named is not None else []
+    for start, end in spans + layout.spans(lambda segment: segment.writable):
+        at = start
+        while (at := view.find(MAGIC, at, end)) >= 0:
+            if not at % _ALIGNMENT:
+                yield at
+            at += 1
 
 
 def decode(view: Window, layout: Layout, at: int) -> GoBuild | None:
@@ -128,6 +121,8 @@ def parse(version: str, text: str) -> GoBuild:
         if kind == "path":
             path = rest
         elif kind in ("mod", "dep"):
+            if len(modules) == _MODULE_LIMIT:
+                raise ValueError("too many modules")
             main = len(modules) if kind == "mod" else main
             modules.append(_module(rest))
         elif kind == "=>":

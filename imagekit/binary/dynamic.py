@@ -16,6 +16,7 @@ DT_FLAGS_1, DT_VERNEED, DT_VERNEEDNUM = 0x6FFFFFFB, 0x6FFFFFFE, 0x6FFFFFFF
 DF_TEXTREL, DF_BIND_NOW, DF_1_NOW, DF_1_PIE = 4, 8, 1, 0x08000000
 _ENTRY_LIMIT = 1 << 16
 _NEED_LIMIT = 1 << 12
+_LIBRARY_LIMIT = 1 << 10
 
 
 class Relocations(msgspec.Struct, frozen=True):
@@ -54,6 +55,8 @@ def read_dynamic(view: Window, layout: Layout, offset: int, size: int) -> Dynami
     values: dict[int, int] = {}
     for tag, value, _ in entries:
         values.setdefault(tag, value)
+    if sum(tag in (DT_NEEDED, DT_RPATH, DT_RUNPATH) for tag, _, _ in entries) > _LIBRARY_LIMIT:
+        raise FormatError("too many libraries and paths", offset=view.base + offset)
     names = _Names(view, layout, values, offset)
     needed = [(names.read(value), at) for tag, value, at in entries if tag == DT_NEEDED]
     paths = (names.read(value) for tag, value, _ in entries if tag in (DT_RPATH, DT_RUNPATH))
@@ -71,7 +74,7 @@ def read_dynamic(view: Window, layout: Layout, offset: int, size: int) -> Dynami
         if versions_offset is not None
         else (),
         versions_offset=versions_offset,
-        names=names.place(),
+        names=names.place,
         pie=bool(flags_1 & DF_1_PIE),
         bind_now=DT_BIND_NOW in values or bool(flags & DF_BIND_NOW) or bool(flags_1 & DF_1_NOW),
         text_relocations=DT_TEXTREL in values or bool(flags & DF_TEXTREL),
@@ -93,23 +96,18 @@ def _entries(view: Window, layout: Layout, offset: int, count: int) -> list[tupl
 
 
 class _Names:
-    """The string table of the dynamic section, looked for only when a name is wanted."""
+    """The string table of the dynamic section, needed only when a name is wanted."""
 
     def __init__(self, view: Window, layout: Layout, values: dict[int, int], offset: int) -> None:
-        self._view, self._layout, self._values, self._offset = view, layout, values, offset
-
-    def place(self) -> tuple[int, int] | None:
-        size = self._values.get(DT_STRSZ, 0)
-        start = self._layout.offset_of(self._values.get(DT_STRTAB, -1), size)
-        return None if start is None else (start, size)
+        size = values.get(DT_STRSZ, 0)
+        start = layout.offset_of(values.get(DT_STRTAB, -1), size)
+        self.place = None if start is None else (start, size)
+        self._view, self._offset = view, offset
 
     def read(self, index: int) -> str:
-        place = self.place()
-        if place is None or index >= place[1]:
-            raise FormatError(
-                "a name of the dynamic table is not in its string table", offset=self._view.base + self._offset
-            )
-        return self._view.text(place[0] + index, "dynamic string", sum(place))
+        if self.place is None or index >= self.place[1]:
+            raise FormatError("a dynamic name is not in the string table", offset=self._view.base + self._offset)
+        return self._view.text(self.place[0] + index, "dynamic string", sum(self.place))
 
 
 def _versions(view: Window, names: _Names, offset: int, count: int) -> Iterator[tuple[str, str]]:

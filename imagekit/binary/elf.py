@@ -18,7 +18,7 @@ EM_PPC64 = 21
 SHT_NULL, SHT_NOBITS = 0, 8
 _PROGRAM_HEADER_LIMIT = 1 << 16
 """Bytes of program headers that Linux reads at most (fs/binfmt_elf.c, load_elf_phdrs)."""
-_SECTION_LIMIT = 1 << 16
+_SECTION_LIMIT = 1 << 14
 _NOTE_LIMIT = 256
 
 
@@ -166,7 +166,7 @@ def _sections(view: Window, wide: bool, offset: int, size: int, count: int, name
 def _section(view: Window, row: tuple[int, ...], strings: tuple[int, ...] | None) -> Section:
     name = ""
     if strings is not None and strings[1] != SHT_NOBITS and row[1] != SHT_NULL:
-        name = view.text(strings[4] + row[0], "section name", strings[4] + strings[5])
+        name = view.text(strings[4] + row[0], "section name", strings[4] + strings[5])[:64]
     return Section(name, row[1], row[2], row[3], row[4], row[5], row[6], row[9])
 
 

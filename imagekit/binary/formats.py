@@ -54,7 +54,7 @@ def programs(view: Window) -> Iterator[Program]:
     """Each program of a file: one, one a slice, none where the format is not one of the three."""
     kind = recognise(view)
     if kind == "fat":
-        for _, part in macho.slices(view):
-            yield from programs(part)
+        thin = (part for _, part in macho.slices(view) if recognise(part) == "macho")
+        yield from (program(part, "macho") for part in thin)
     elif kind in ("elf", "macho", "pe"):
         yield program(view, kind)

@@ -11,7 +11,7 @@ from struct import pack
 
 from imagekit.binary import goname
 from imagekit.binary.formats import programs
-from imagekit.binary.layout import Layout, Region
+from imagekit.binary.layout import Layout
 from imagekit.binary.window import Window, open_window, readable
 from imagekit.errors import FormatError
 
@@ -20,7 +20,7 @@ _GO_1_2, _GO_1_16, _GO_1_18, _GO_1_20 = 0xFFFFFFFB, 0xFFFFFFFA, 0xFFFFFFF0, 0xFF
 _MAGICS = (_GO_1_20, _GO_1_18, _GO_1_16, _GO_1_2)
 _NAMES_AT = {_GO_1_20: 3, _GO_1_18: 3, _GO_1_16: 2}
 """Which header word is the distance to the names; the next one ends them, the fourth after it begins the functions."""
-_FUNCTION_LIMIT = 1 << 25
+_FUNCTION_LIMIT = 1 << 22
 _CANDIDATES = 1 << 12
 _CHUNK = 1 << 18
 _NAME_LIMIT = 1 << 16
@@ -65,11 +65,12 @@ class FunctionTable:
         if self._entries is not None:
             yield from self._entries.names()
             return
-        rest = b""
+        rest, left = b"", _FUNCTION_LIMIT
         for at in range(self._start, self._end, _CHUNK):
             *whole, rest = (rest + self.view.raw(at, min(_CHUNK, self._end - at), "function names")).split(b"\0")
-            if len(rest) > _NAME_LIMIT:
-                raise FormatError("a function name without an end", offset=self.view.base + at)
+            left -= len(whole)
+            if len(rest) > _NAME_LIMIT or left < 0:
+                raise FormatError("function names without an end", offset=self.view.base + at)
             yield from (readable(name) for name in whole if name)
 
     def packages(self) -> frozenset[str]:
@@ -111,16 +112,15 @@ def find(view: Window, layout: Layout) -> FunctionTable | None:
     named = layout.section(*SECTIONS)
     if named is not None and (table := _parse(view, layout, named.offset, named.offset + named.size)):
         return table
-    quiet_first = sorted((s for s in layout.segments if s.size), key=lambda s: (s.executable, s.writable))
+    data_first = layout.spans(lambda s: not s.executable) + layout.spans(lambda s: s.executable)
     for magic in _MAGICS:
-        for segment in quiet_first:
-            if table := _scan(view, layout, segment, magic):
+        for start, end in data_first:
+            if table := _scan(view, layout, start, end, magic):
                 return table
     return None
 
 
-def _scan(view: Window, layout: Layout, segment: Region, magic: int) -> FunctionTable | None:
-    at, end = segment.offset, segment.offset + segment.size
+def _scan(view: Window, layout: Layout, at: int, end: int, magic: int) -> FunctionTable | None:
     needle = pack(view.order + "IBB", magic, 0, 0)
     for _ in range(_CANDIDATES):
         at = view.find(needle, at, end)

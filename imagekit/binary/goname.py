@@ -47,11 +47,10 @@ def package_of(function: str) -> str:
     Receivers, closures and type arguments follow the first dot after the last slash before any bracket.
     """
     name = function.partition("[")[0]
-    if name.startswith(("go:", "go.", "type:", "type..", "struct ", "interface ")):
+    if name.startswith(("go:", "type:", "type..", "struct ", "interface ")):
         return ""
     name = name.partition("(")[0]
-    slash = name.rfind("/") + 1
-    dot = name.find(".", slash)
-    if dot <= 0 or " " in name or "{" in name:
+    package = name[: max(name.find(".", name.rfind("/") + 1), 0)]
+    if " " in name or "{" in name or package == "go":  # until Go 1.19 the compiler's own names began with `go.`
         return ""
-    return unescaped(name[:dot])
+    return unescaped(package)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 
@@ -41,6 +43,19 @@ class Layout(msgspec.Struct, frozen=True):
         if segment is None or address - segment.address + size > segment.size:
             return None
         return segment.offset + address - segment.address
+
+    def spans(self, choose: Callable[[Region], bool]) -> list[tuple[int, int]]:
+        """Start and end, in the file, of what the chosen segments map; those that touch or overlap are joined.
+
+        A search that goes by spans reads each byte once, however often a hostile file maps it.
+        """
+        joined: list[tuple[int, int]] = []
+        for start, end in sorted((s.offset, s.offset + s.size) for s in self.segments if s.size and choose(s)):
+            if joined and start <= joined[-1][1]:
+                joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+            else:
+                joined.append((start, end))
+        return joined
 
     def _is_mapped(self, section: Region) -> bool:
         """Section tables are decoration: one that points outside of the mapped bytes is not believed."""

@@ -70,8 +70,8 @@ def _inside(elf: Elf, cgo: CgoUse) -> tuple[str, Evidence] | None:
 
 def _find(elf: Elf, text: bytes) -> int | None:
     """Offset in the file of a string in loaded bytes."""
-    for segment in elf.layout.segments:
-        found = elf.view.find(text, segment.offset, segment.offset + segment.size)
+    for start, end in elf.layout.spans(lambda _: True):
+        found = elf.view.find(text, start, end)
         if found >= 0:
             return elf.view.base + found
     return None

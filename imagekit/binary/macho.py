@@ -24,7 +24,7 @@ _LC_CHAINED_FIXUPS = 0x80000034
 _LC_DYLIBS = (0xC, 0x80000018, 0x8000001F, 0x20, 0x80000023)
 """LC_LOAD_DYLIB, and the weak, re-exported, lazy and upward kinds."""
 _LC_VERSION_MIN = {0x24: "darwin", 0x25: "ios", 0x2F: "tvos", 0x30: "watchos"}
-_COMMAND_LIMIT = 1 << 12
+_COMMAND_LIMIT, _COMMANDS_SIZE_LIMIT = 1 << 12, 1 << 20
 _SLICE_LIMIT = 42
 """A Java class file has the same magic; its major version, which stands where the count would, is 45 or more."""
 _ZERO_FILL = (0x1, 0xC, 0x12)
@@ -88,7 +88,10 @@ def slices(view: Window) -> Iterator[tuple[str, Window]]:
     view = view.ordered(">")
     layout = FAT_MAGICS[view.raw(0, 4, "magic")]
     seen: set[str] = set()
-    for row in view.rows(layout, 8, view.number(4, 4, "slice count"), "fat header"):
+    rows = view.rows(layout, 8, view.number(4, 4, "slice count"), "fat header")
+    if sum(row[3] for row in rows) > view.size:
+        raise FormatError("slices overlap", offset=view.base + 8)
+    for row in rows:
         cpu, subtype, offset, size = row[:4]
         name = ARCHITECTURES.get(cpu, f"cpu{cpu:#x}")
         name = name if name not in seen else f"{name}.{subtype & 0xFFFFFF}"
@@ -102,7 +105,6 @@ def read(view: Window) -> MachO:
     view, wide = view.ordered(THIN_MAGICS[magic]), 0xCF in (magic[0], magic[3])
     _, cpu, _, kind, count, size, flags = view.unpack("IIIIIII", 0, "Mach-O header")
     commands = _commands(view, 32 if wide else 28, count, size)
-    regions = [_segment(view, c) for c in commands if c.kind in (_LC_SEGMENT, _LC_SEGMENT_64)]
     system, minimum = _system(view, commands)
     first = {c.kind: c for c in reversed(commands)}
     return MachO(
@@ -120,14 +122,14 @@ def read(view: Window) -> MachO:
         symbols=_symbols(view, wide, first[_LC_SYMTAB]) if _LC_SYMTAB in first else None,
         signature=_signature(view, first[_LC_CODE_SIGNATURE]) if _LC_CODE_SIGNATURE in first else None,
         chained_fixups=_LC_CHAINED_FIXUPS in first,
-        layout=Layout(8 if wide else 4, tuple(r[0] for r in regions), tuple(s for r in regions for s in r[1])),
+        layout=_layout(wide, [_segment(view, c) for c in commands if c.kind in (_LC_SEGMENT, _LC_SEGMENT_64)]),
     )
 
 
 def _commands(view: Window, start: int, count: int, size: int) -> tuple[Command, ...]:
     view.require(start, size, "load commands")
-    if count > _COMMAND_LIMIT:
-        raise FormatError(f"{count} load commands", offset=view.base + 16)
+    if count > _COMMAND_LIMIT or size > _COMMANDS_SIZE_LIMIT:
+        raise FormatError(f"{count} load commands in {size} bytes", offset=view.base + 16)
     commands: list[Command] = []
     at, end = start, start + size
     for _ in range(count):
@@ -137,6 +139,12 @@ def _commands(view: Window, start: int, count: int, size: int) -> tuple[Command,
         commands.append(Command(kind, at, length))
         at += length
     return tuple(commands)
+
+
+def _layout(wide: bool, regions: list[tuple[Region, list[Region]]]) -> Layout:
+    """All segments but the hole at address 0, which nothing can read."""
+    segments = tuple(segment for segment, _ in regions if segment.name != "__PAGEZERO")
+    return Layout(8 if wide else 4, segments, tuple(s for _, sections in regions for s in sections))
 
 
 def _segment(view: Window, command: Command) -> tuple[Region, list[Region]]:

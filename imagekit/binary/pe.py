@@ -16,7 +16,7 @@ HIGH_ENTROPY_VA, DYNAMIC_BASE, NX_COMPAT, GUARD_CF = 0x20, 0x40, 0x100, 0x4000
 _SECTION_LIMIT = 96
 """Sections that the Windows loader accepts."""
 _IMPORT_LIMIT = 1 << 12
-_EXPORT, _IMPORT, _RESOURCE, _SECURITY, _DELAY = 0, 1, 2, 4, 13
+_IMPORT, _SECURITY, _DELAY = 1, 4, 13
 
 
 class Section(msgspec.Struct, frozen=True):
@@ -88,6 +88,8 @@ def read(view: Window, header: int) -> Pe:
     sections = _sections(view, optional + size, count)
     layout = _layout(view, wide, base, sections, view.number(4, optional + 60, "header size"))
     directories = _directories(view, optional + (112 if wide else 96), optional + size)
+    if len(directories) > _SECURITY:  # the only one that names a place in the file instead of an address
+        view.require(*directories[_SECURITY], "Authenticode signature")
     if symbols:
         view.require(symbols, symbol_count * 18, "symbol table")
     return Pe(

@@ -48,7 +48,8 @@ def _all(view: Window) -> Iterator[BinaryFacts]:
         yield _broken("macho", error)
         return
     for name, part in slices:
-        yield msgspec.structs.replace(_facts(part, formats.recognise(part)), slice=name)
+        inner = formats.recognise(part)
+        yield msgspec.structs.replace(_facts(part, inner if inner in ("macho", "ar") else "unknown"), slice=name)
 
 
 def _facts(view: Window, kind: str) -> BinaryFacts:

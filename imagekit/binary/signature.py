@@ -43,7 +43,7 @@ def _check_pages(view: Window, blob: Window, at: int, signature: int) -> Signatu
     _, _, _, flags, hashes, _, _, slots, limit, width, algorithm, _, shift = fields
     kind = "linker-signed" if flags & _LINKER_SIGNED else "adhoc" if flags & _ADHOC else "certificate"
     name, expected_width = _HASHES.get(algorithm, ("", 0))
-    if not name or width != expected_width or not 8 <= shift <= 24:
+    if not name or width != expected_width or not 12 <= shift <= 16:
         raise FormatError("the code directory's hash or page size is not known", offset=blob.base + at)
     if limit != signature or slots != -(-limit // (1 << shift)):
         # Whatever is not covered could be changed unseen; linkers cover all that stands before the signature.

@@ -17,8 +17,8 @@ from imagekit.errors import FormatError
 _SHT_SYMTAB, _SHN_UNDEF = 2, 0
 _COFF_SYMBOL = 18
 _MACHO_STAB, _MACHO_TYPE, _MACHO_SECTION = 0xE0, 0x0E, 0x0E
-_HIT_LIMIT = 1 << 16
-"""Search hits that are looked at; a real table gives a handful."""
+_NAME_LIMIT = 1 << 8
+"""Places of a name in a string table that are looked at; a real one has a few."""
 
 
 def address(program: Program, name: str) -> int | None:
@@ -36,26 +36,13 @@ def address(program: Program, name: str) -> int | None:
 def _names(view: Window, start: int, size: int, name: str) -> Iterator[int]:
     """Distances from the start of a string table at which the name stands; linkers may share common endings."""
     raw, at, end = _raw(name) + b"\0", start, start + size
-    for _ in range(_HIT_LIMIT):
+    for _ in range(_NAME_LIMIT):
         at = view.find(raw, at, end)
         if at < 0:
             return
         yield at - start
         at += 1
     raise FormatError(f"the string table repeats {name!r} too often", offset=view.base + start)
-
-
-def _rows(view: Window, start: int, count: int, width: int, needle: bytes, at: int = 0) -> Iterator[int]:
-    """Offsets of the records that hold `needle` at distance `at`."""
-    found, end = start, start + count * width
-    for _ in range(_HIT_LIMIT):
-        found = view.find(needle, found, end)
-        if found < 0:
-            return
-        if (found - start) % width == at:
-            yield found - at
-        found += 1
-    raise FormatError("the symbol table repeats itself too often", offset=view.base + start)
 
 
 def _elf(program: Elf, name: str) -> Iterator[int]:
@@ -66,7 +53,7 @@ def _elf(program: Elf, name: str) -> Iterator[int]:
     strings, width = program.sections[table.link], 24 if wide else 16
     for index in _names(view, strings.offset, strings.size, name):
         needle = pack(view.order + "I", index)
-        for at in _rows(view, table.offset, table.size // width, width, needle):
+        for at in view.records(table.offset, table.size // width, width, needle):
             if wide:
                 _, _, _, section, value, _ = view.unpack("IBBHQQ", at, "symbol")
             else:
@@ -81,7 +68,7 @@ def _macho(program: MachO, name: str) -> Iterator[int]:
         return
     for index in _names(view, table.strings, table.strings_size, name):
         needle = pack(view.order + "I", index)
-        for at in _rows(view, table.offset, table.count, 16 if wide else 12, needle):
+        for at in view.records(table.offset, table.count, 16 if wide else 12, needle):
             _, kind, _, _, value = view.unpack("IBBHQ" if wide else "IBBHI", at, "symbol")
             if not kind & _MACHO_STAB and kind & _MACHO_TYPE == _MACHO_SECTION:
                 yield value
@@ -102,7 +89,7 @@ def _pe(program: Pe, name: str) -> Iterator[int]:
 
 def _pe_rows(program: Pe, needle: bytes) -> Iterator[int]:
     view = program.view
-    for at in _rows(view, program.symbols, program.symbol_count, _COFF_SYMBOL, needle):
+    for at in view.records(program.symbols, program.symbol_count, _COFF_SYMBOL, needle):
         value, section = view.unpack("IH", at + 8, "symbol")
         if 0 < section <= len(program.sections):
             yield program.base + _base(program, section) + value

@@ -15,7 +15,7 @@ from imagekit.binary.elf import Elf
 from imagekit.binary.formats import Program, programs
 from imagekit.binary.layout import Layout
 from imagekit.binary.macho import MachO
-from imagekit.binary.window import Window, open_window
+from imagekit.binary.window import open_window
 from imagekit.errors import FormatError
 
 VALUE_LIMIT = 1 << 20
@@ -82,30 +82,19 @@ def _target(program: Program, address: int, stored: int) -> int:
 
 def _relocated(program: Elf, address: int, stored: int) -> int:
     """The addend of a RELA entry for this address; REL and relative relocations keep it in place."""
-    width = program.layout.pointer
+    view, width = program.view, program.layout.pointer
+    needle = pack(view.order + ("Q" if width == 8 else "I"), address)
     for table in program.dynamic.relocations:
-        if table.addends:
-            at = _entry(program.view, table.offset, table.size, 3 * width, pack(_word(program.view, width), address))
-            if at is not None:
-                return program.view.number(width, at + 2 * width, "relocation")
+        step = 3 * width
+        at = next(view.records(table.offset, table.size // step, step, needle), None) if table.addends else None
+        if at is not None:
+            return view.number(width, at + 2 * width, "relocation")
     return stored
-
-
-def _entry(view: Window, start: int, size: int, step: int, needle: bytes) -> int | None:
-    """Offset of the relocation that begins with these bytes."""
-    at = view.find(needle, start, start + size)
-    while at >= 0 and (at - start) % step:
-        at = view.find(needle, at + 1, start + size)
-    return at if at >= 0 else None
-
-
-def _word(view: Window, width: int) -> str:
-    return view.order + ("Q" if width == 8 else "I")
 
 
 def _chained(layout: Layout, stored: int) -> int:
     """A chained pointer's target: an address, or a distance from the first mapped segment."""
     target = stored & _POINTER_MASK
-    if layout.segment_at(target) is not None and target >= 0x1000:
+    if layout.offset_of(target) is not None:
         return target
     return target + min((s.address for s in layout.segments if s.size), default=0)

@@ -6,6 +6,7 @@ import mmap
 import os
 import stat
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ STRING_LIMIT = 1 << 12
 """Bytes that a NUL-terminated name may have (Linux PATH_MAX)."""
 RAW_LIMIT = 1 << 24
 """Bytes that are copied out of the mapping at a time, at most."""
+HIT_LIMIT = 1 << 16
+"""Hits of one search that are looked at; a real table gives a handful."""
 
 
 class Window:
@@ -87,6 +90,18 @@ class Window:
             return -1
         found = self.buffer.find(needle, self.base + start, self.base + stop)
         return found - self.base if found >= 0 else -1
+
+    def records(self, start: int, count: int, width: int, needle: bytes) -> Iterator[int]:
+        """Offsets of the records of a table that begin with `needle`; raise `FormatError` for far too many hits."""
+        found, end = start, start + count * width
+        for _ in range(HIT_LIMIT):
+            found = self.find(needle, found, end)
+            if found < 0:
+                return
+            if not (found - start) % width:
+                yield found
+            found += 1
+        raise FormatError("a table repeats itself too often", offset=self.base + start)
 
 
 def readable(raw: bytes) -> str:
