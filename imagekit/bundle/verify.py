@@ -22,7 +22,7 @@ from imagekit.bundle.sealed import Opened, Sealed
 from imagekit.content import Digest, hash_stream
 from imagekit.errors import IntegrityError, UnreadableError, UsageError
 from imagekit.oci.documents import CONTAINERD_NAME, DOCUMENT_LIMIT, REF_NAME, Index, decode_index
-from imagekit.oci.hybrid import SUMS, Hybrid, NamedImage, Tree, plan, walk
+from imagekit.oci.hybrid import SUMS, Hybrid, NamedImage, Tree, blob_path, plan, walk
 from imagekit.trust.openpgp import MAX_SIGNATURE, Signer
 from imagekit.trust.policy import Demand, TrustPolicy, check
 from imagekit.workers import Cancellation
@@ -166,6 +166,8 @@ def _check_files(
             found, _ = hash_stream(stream)
         if found != digest:
             raise IntegrityError(f"{path} in {store} holds bytes of {found}, not of {digest}", hint=_AGAIN)
+        if path.startswith("blobs/") and path != blob_path(digest):
+            raise IntegrityError(f"{path} in {store} is not named by its digest {digest}", hint=_AGAIN)
     return signers
 
 
