@@ -13,9 +13,6 @@ from imagekit.platform import Platform
 from imagekit.targets.target import Cgo, Target
 from imagekit.text import shell_word
 
-_DIRECTORY = '$(go mod download -json {} | sed -n \'s/^[[:space:]]*"Dir": "\\(.*\\)",*$/\\1/p\')'
-"""Where Go keeps a published module, checked against the checksum database."""
-
 
 class SourceStep(msgspec.Struct, frozen=True, kw_only=True):
     """One target's `go build`: its environment and words; `module` is `path@version` of a published one, else ''."""
@@ -70,9 +67,16 @@ def script_lines(steps: Sequence[SourceStep]) -> list[str]:
 
 
 def _entered(step: SourceStep) -> list[str]:
+    """How the script gets into the module's folder: a published one is checked against the checksum database first."""
     if step.module:
-        return [f'  cd "{_DIRECTORY.format(shell_word(step.module))}" &&']
+        place = shell_word(_escaped(step.module))
+        return [f"  go mod download {shell_word(step.module)} &&", f'  cd "$(go env GOMODCACHE)"/{place} &&']
     return [] if step.directory == "." else [f"  cd ./{shell_word(step.directory)} &&"]
+
+
+def _escaped(module: str) -> str:
+    """`path@version` as the module cache spells it: `!x` for `X` (golang.org/x/mod/module, escaped paths)."""
+    return "".join(f"!{c.lower()}" if c.isascii() and c.isupper() else c for c in module)
 
 
 def _command(step: SourceStep) -> str:

@@ -24,16 +24,11 @@ _DEPTH = 64
 def entries_of(root: Path, rule: FileRule, where: str = "rootfs.files") -> tuple[Entry, ...]:
     """The entries of one rule, sorted by image path; `where` is the key that mistakes name.
 
-    Raises `ConfigError` if nothing matches, two files meet at one path, or a link leaves `root`.
+    Raises `ConfigError` if nothing matches or a link leaves `root`.
     """
     found: dict[str, Entry] = {}
     for source, inside in _placed(root.resolve(), rule):
-        entry = _entry(source, inside, rule)
-        if found.setdefault(inside, entry) != entry:
-            raise ConfigError(
-                f"{where}: {rule.source!r} puts two files at /{inside}",
-                hint="end `to` with '/', or name one file in `from`",
-            )
+        found[inside] = _entry(source, inside, rule)
         if len(found) > MOST_FILES:
             raise ConfigError(
                 f"{where}: {rule.source!r} is more than {MOST_FILES} files",
