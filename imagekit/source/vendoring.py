@@ -19,30 +19,7 @@ from imagekit.source.modpath import glob_pattern
 
 _READ_LIMIT = 16 << 20
 """Bytes of a Go file whose text is looked at; a larger one is only hashed."""
-_COMPILED = frozenset(
-    [
-        "go",
-        "s",
-        "S",
-        "sx",
-        "c",
-        "cc",
-        "cpp",
-        "cxx",
-        "m",
-        "h",
-        "hh",
-        "hpp",
-        "hxx",
-        "f",
-        "F",
-        "for",
-        "f90",
-        "swig",
-        "swigcxx",
-        "syso",
-    ]
-)
+_COMPILED = re.compile(r".*\.(go|s|S|sx|c|cc|cpp|cxx|m|h|hh|hpp|hxx|f|F|for|f90|swig|swigcxx|syso)")
 _IGNORED = re.compile(rb"^//(?:go:build| ?\+build)\b.*\bignore\b", re.MULTILINE)
 _PACKAGE = re.compile(rb"^package\b", re.MULTILINE)
 _EMBED = re.compile(r"^//go:embed[ \t]+(.*)$", re.MULTILINE)
@@ -123,7 +100,7 @@ def expected(content: ZipContent, folders: Iterable[str]) -> set[str]:
 
 
 def _counts(name: str) -> bool:
-    return name.rpartition(".")[2] in _COMPILED and not name.endswith("_test.go")
+    return _COMPILED.fullmatch(name) is not None and not name.endswith("_test.go")
 
 
 def _embedded(content: ZipContent, folder: str) -> Iterator[str]:
