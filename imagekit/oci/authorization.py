@@ -1,0 +1,159 @@
+"""Permission to talk to one repository: the registry's challenge, answered with Basic or a bearer token.
+
+RFC 9110 section 11 and the token flow of the distribution spec. Touches the network through `Transport`. The scope of a
+token is chosen here, never by the challenge. Credentials go to the registry and to the https realm that it names (to
+http on this machine only if the registry is on this machine too), and to nobody else.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+import msgspec
+
+from imagekit.errors import NetworkError
+from imagekit.oci.credentials import Credentials
+from imagekit.oci.reference import is_loopback
+from imagekit.oci.transport import Transport, check_plain, drain, failure, origin, shown_url
+
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse
+
+_SCHEME = re.compile(r"(?:^|,)\s*(?P<scheme>[A-Za-z][A-Za-z0-9-]*)(?=\s+[A-Za-z0-9_-]+\s*=|\s*(?:,|$))")
+_PARAMETER = re.compile(r'(?P<key>[A-Za-z0-9_-]+)\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>[^\s,"]+))')
+_TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
+_TOKEN_LIMIT = 64 << 10
+CLIENT = "imagekit"
+
+
+class Challenge(msgspec.Struct, frozen=True):
+    """What `WWW-Authenticate` demands; `scheme` in lower case: `basic`, `bearer`, '' for neither."""
+
+    scheme: str = ""
+    realm: str = ""
+    service: str = ""
+
+
+def parse_challenge(header: str) -> Challenge:
+    """The challenge to answer, bearer before basic; an empty one where neither is offered."""
+    marks = list(_SCHEME.finditer(header))
+    found: dict[str, Challenge] = {}
+    for mark, after in zip(marks, [*marks[1:], None], strict=True):
+        text = header[mark.end() : after.start() if after else len(header)]
+        given = {each["key"].lower(): _unquoted(each) for each in _PARAMETER.finditer(text)}
+        scheme = mark["scheme"].lower()
+        found.setdefault(scheme, Challenge(scheme, given.get("realm", ""), given.get("service", "")))
+    return found.get("bearer") or found.get("basic") or Challenge()
+
+
+def _unquoted(found: re.Match[str]) -> str:
+    return found["bare"] or re.sub(r"\\(.)", r"\1", found["quoted"] or "")
+
+
+class Authorization:
+    """The `Authorization` header for one repository of one registry; safe for threads."""
+
+    def __init__(
+        self, transport: Transport, base: str, repository: str, actions: str, find: Callable[[], Credentials]
+    ) -> None:
+        self._transport, self._base, self._find = transport, base, find
+        self._scope = f"repository:{repository}:{actions}"
+        self._lock = threading.Lock()
+        self._header = ""
+        self._credentials: Credentials | None = None
+
+    def headers_for(self, url: str) -> dict[str, str]:
+        """What to send along with a request to `url`: nothing unless it is the registry itself."""
+        return {"Authorization": self._header} if self._header and origin(url) == origin(self._base) else {}
+
+    def answer(self, refusal: BaseHTTPResponse, sent: str) -> bool:
+        """Whether a request that was refused with 401, and had sent the header `sent`, is worth another try.
+
+        Raises `NetworkError` where the challenge cannot or must not be answered.
+        """
+        challenge = parse_challenge(refusal.headers.get("WWW-Authenticate", ""))
+        with self._lock:
+            if self._header != sent:
+                return True
+            before, self._header = self._header, self._answered(challenge)
+            return self._header not in ("", before)
+
+    def _answered(self, challenge: Challenge) -> str:
+        if self._credentials is None:
+            self._credentials = self._find()
+        match challenge.scheme:
+            case "basic":
+                check_plain(self._base)
+                return _basic(self._credentials) if self._credentials.username else ""
+            case "bearer":
+                return f"Bearer {self._token(challenge, self._credentials)}"
+            case _:
+                return ""
+
+    def _token(self, challenge: Challenge, credentials: Credentials) -> str:
+        self._check_realm(challenge.realm)
+        fields = {"service": challenge.service, "scope": self._scope}
+        if credentials.identity_token:
+            answer = self._exchange(challenge.realm, fields, credentials.identity_token)
+        else:
+            headers = {"Authorization": _basic(credentials)} if credentials else {}
+            answer = self._transport.patiently(
+                lambda: self._granted("GET", _with_query(challenge.realm, fields), headers, None)
+            )
+        return _read_token(answer, challenge.realm)
+
+    def _exchange(self, realm: str, fields: dict[str, str], token: str) -> bytes:
+        """The OAuth2 way: an identity token is traded in for an access token."""
+        form = {"grant_type": "refresh_token", "client_id": CLIENT, "refresh_token": token, **fields}
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        return self._transport.patiently(lambda: self._granted("POST", realm, headers, urlencode(form).encode()))
+
+    def _granted(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> bytes:
+        answer = self._transport.send(method, url, headers, body)
+        if answer.status != 200:
+            raise failure(answer, f"a token from {shown_url(url)}")
+        return drain(answer, _TOKEN_LIMIT)
+
+    def _check_realm(self, realm: str) -> None:
+        try:
+            check_plain(realm)
+            if realm.startswith("https:") or is_loopback(origin(self._base)[1]):
+                return
+        except NetworkError:
+            pass
+        raise NetworkError(
+            f"{shown_url(self._base)} wants credentials sent to {shown_url(realm)!r}, which is not encrypted",
+            hint="the registry's token realm must be https",
+        )
+
+
+def _basic(credentials: Credentials) -> str:
+    pair = f"{credentials.username}:{credentials.password}".encode()
+    return "Basic " + base64.b64encode(pair).decode()
+
+
+def _with_query(realm: str, fields: dict[str, str]) -> str:
+    parts = urlsplit(realm)
+    query = "&".join(filter(None, (parts.query, urlencode({key: value for key, value in fields.items() if value}))))
+    return urlunsplit((*parts[:3], query, ""))
+
+
+class _Granted(msgspec.Struct):
+    token: str = ""
+    access_token: str = ""
+
+
+def _read_token(content: bytes, realm: str) -> str:
+    try:
+        granted = msgspec.json.decode(content, type=_Granted)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        granted = _Granted()
+    token = granted.token or granted.access_token
+    if not _TOKEN.fullmatch(token):
+        raise NetworkError(f"{shown_url(realm)} gave no usable token")
+    return token

@@ -1,0 +1,119 @@
+"""Everything is a copy between blob stores: a push, a pull, a layout made from another. Touches only the two stores."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Collection, Iterator
+
+import msgspec
+
+from imagekit.content import Digest
+from imagekit.errors import UnreadableError
+from imagekit.oci.blobs import BlobReader, BlobStore, read_verified
+from imagekit.oci.documents import FOREIGN_LAYERS, Descriptor, decode_document
+from imagekit.oci.store import Layout
+from imagekit.platform import Platform
+from imagekit.workers import Cancellation, Workers
+
+_DEPTH = 8
+_DOCUMENTS_LIMIT = 32 << 20
+"""Bytes of all manifests and indexes of one image together."""
+
+
+class Graph(msgspec.Struct, frozen=True):
+    """All that an image consists of, each digest once: `blobs` in the order found, `documents` children first."""
+
+    documents: tuple[tuple[Descriptor, bytes], ...]
+    blobs: tuple[Descriptor, ...]
+
+
+def copy(
+    source: BlobReader,
+    destination: BlobStore,
+    root: Descriptor,
+    *,
+    platforms: Collection[Platform] | None = None,
+    workers: Workers | None = None,
+) -> frozenset[Descriptor]:
+    """Bring `root` and all that it needs from one store to another; return what was not there before.
+
+    Blobs move first, as many at a time as `workers` has jobs, then manifests, children before parents, so that nothing
+    stands in the destination before what it names. With `platforms`, only the manifests of an index that match are
+    brought, and the index is not: its digest would promise what is missing. Every blob is checked while it is read.
+    Raises what the stores raise, and `UnreadableError` for an image too deep or large to be one.
+    """
+    roots = (root,) if platforms is None else select(source, root, platforms)
+    graph = walk(source, roots)
+    absent = [blob for blob in graph.blobs if not _passed_over(source, blob) and not destination.has(blob.digest)]
+    moved = list[Descriptor]()
+    several = workers or Workers(1, Cancellation())
+    for blob, _ in several.each(lambda blob: _move(source, destination, blob), absent):
+        moved.append(blob)
+    for document, raw in graph.documents:
+        several.cancellation.check()
+        if not destination.has(document.digest):
+            moved.append(document)
+        destination.add(io.BytesIO(raw), document)
+    return frozenset(moved)
+
+
+def select(source: BlobReader, root: Descriptor, platforms: Collection[Platform]) -> tuple[Descriptor, ...]:
+    """The entries of the index `root` for `platforms`, in its order; `root` itself if it is no index.
+
+    Raises `UnreadableError` that lists what there is, if a platform is not.
+    """
+    if not root.is_index:
+        return (root,)
+    entries = decode_document(read_verified(source, root), root.media_type).children
+    found = {entry.platform.plain: entry for entry in reversed(entries) if entry.platform is not None}
+    if lacking := sorted(str(platform) for platform in platforms if platform not in found):
+        offered = ", ".join(sorted(map(str, found))) or "none"
+        raise UnreadableError(f"image {root.digest} has no {', '.join(lacking)}", hint=f"it offers {offered}")
+    return tuple(entry for platform, entry in reversed(found.items()) if platform in platforms)
+
+
+def walk(source: BlobReader, roots: Collection[Descriptor]) -> Graph:
+    """All documents and blobs under `roots`, documents read and checked."""
+    documents: dict[Digest, tuple[Descriptor, bytes]] = {}
+    blobs: dict[Digest, Descriptor] = {}
+    for root in roots:
+        _visit(source, root, documents, blobs, 0)
+    return Graph(tuple(documents.values()), tuple(blobs.values()))
+
+
+def _visit(
+    source: BlobReader,
+    descriptor: Descriptor,
+    documents: dict[Digest, tuple[Descriptor, bytes]],
+    blobs: dict[Digest, Descriptor],
+    depth: int,
+) -> None:
+    if descriptor.digest in documents:
+        return
+    if not descriptor.is_document:
+        blobs.setdefault(descriptor.digest, descriptor)
+        return
+    raw = read_verified(source, descriptor)
+    if depth > _DEPTH or sum(len(kept) for _, kept in documents.values()) + len(raw) > _DOCUMENTS_LIMIT:
+        raise UnreadableError(f"image at {descriptor.digest} is nested too deep or has too many manifests")
+    for child in decode_document(raw, descriptor.media_type).children:
+        _visit(source, child, documents, blobs, depth + 1)
+    documents[descriptor.digest] = (descriptor, raw)
+
+
+def _passed_over(source: BlobReader, blob: Descriptor) -> bool:
+    """A layer that says its bytes live elsewhere is never fetched from there."""
+    return blob.media_type in FOREIGN_LAYERS and not source.has(blob.digest)
+
+
+def _move(source: BlobReader, destination: BlobStore, blob: Descriptor) -> None:
+    if isinstance(source, Layout) and isinstance(destination, Layout):
+        destination.add_file(source.blob_path(blob.digest), blob.digest)
+        return
+    with source.open(blob.digest) as stream:
+        destination.add(stream, blob)
+
+
+def missing(store: BlobReader, root: Descriptor) -> Iterator[Descriptor]:
+    """The blobs under `root` that `store` does not hold, in the order found; documents must be there."""
+    return (blob for blob in walk(store, (root,)).blobs if not store.has(blob.digest))
