@@ -1,0 +1,110 @@
+"""GoSettings: what `go env` says in a module's folder, asked once.
+
+Touches disk and starts one `go env -json`; that may switch to the toolchain that go.mod asks for, so it belongs to the
+fetching half of a build.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from imagekit.errors import ToolError
+from imagekit.golang.toolchain import Toolchain, of_root
+from imagekit.text import plain
+from imagekit.workers import Cancellation, run
+
+_LARGEST_ENV_FILE = 1 << 20
+
+
+class GoSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything Go was told, and by whom."""
+
+    toolchain: Toolchain
+    """The installation in effect: another than the first one where go.mod asks for it and GOTOOLCHAIN allows it."""
+    directory: Path
+    """The folder that was asked about, absolute."""
+    values: dict[str, str]
+    """Every variable of `go env`, resolved; GOMOD is /dev/null outside a module, GOWORK is '' outside a workspace."""
+    ambient: dict[str, str]
+    """This process's whole environment."""
+    file: dict[str, str]
+    """What the user's `go env -w` file sets."""
+
+    @property
+    def changed(self) -> Mapping[str, str]:
+        """The Go variables that somebody set, in the file or (stronger) the environment; values as resolved."""
+        names = {*self.file, *(name for name, value in self.ambient.items() if value)} & self.values.keys()
+        return {name: self.values[name] for name in sorted(names)}
+
+    @property
+    def workspace(self) -> Path | None:
+        """The go.work in effect."""
+        work = self.values.get("GOWORK", "")
+        return Path(work) if work not in ("", "off") else None
+
+    @property
+    def go_mod(self) -> Path | None:
+        """The go.mod of the module that holds the folder."""
+        path = self.values.get("GOMOD", "")
+        return Path(path) if path not in ("", os.devnull, "NUL") else None
+
+    def published(self, directory: Path) -> GoSettings:
+        """The same settings for an extracted module: its own go.mod, no workspace around it."""
+        values = {**self.values, "GOMOD": str(directory / "go.mod"), "GOWORK": "off"}
+        return msgspec.structs.replace(self, directory=directory, values=values)
+
+
+def read_settings(toolchain: Toolchain, directory: Path, cancellation: Cancellation | None = None) -> GoSettings:
+    """What `go env -json` answers in `directory`, with the ambient environment as it is.
+
+    One child process. Raises `ToolError`, with Go's own words, where it does not answer.
+    """
+    ambient = dict(os.environ)
+    where = directory.absolute()
+    if not where.is_dir():
+        raise ToolError(f"{directory} is not a folder", hint="`dir` of a build names the folder of its go.mod")
+    answer = run([str(toolchain.go), "env", "-json"], env=ambient, cwd=where, cancellation=cancellation)
+    if answer.returncode:
+        raise ToolError(f"`go env` in {directory}: {_first_lines(answer.stderr)}", hint="run `go env` there")
+    try:
+        values = msgspec.json.decode(answer.stdout, type=dict[str, str])
+    except msgspec.DecodeError as error:
+        raise ToolError(f"`go env -json` in {directory} did not answer with JSON ({error})") from error
+    return GoSettings(
+        toolchain=_in_effect(toolchain, values),
+        directory=where,
+        values=values,
+        ambient=ambient,
+        file=_env_file(values.get("GOENV", "off")),
+    )
+
+
+def _in_effect(toolchain: Toolchain, values: Mapping[str, str]) -> Toolchain:
+    """The toolchain that answered; GOTOOLCHAIN or GOROOT may have chosen another installation."""
+    goroot = Path(values.get("GOROOT") or toolchain.goroot)
+    if goroot == toolchain.goroot or goroot.resolve() == toolchain.goroot.resolve():
+        return toolchain
+    found = of_root(goroot)
+    version = values.get("GOVERSION", toolchain.version)
+    return found if found else Toolchain(toolchain.go, version, goroot)
+
+
+def _env_file(name: str) -> dict[str, str]:
+    """The `NAME=value` lines of the file that `go env -w` writes; a file that cannot be read sets nothing."""
+    if name in ("", "off"):
+        return {}
+    try:
+        with Path(name).open("rb") as stream:
+            text = stream.read(_LARGEST_ENV_FILE).decode(errors="replace")
+    except OSError:
+        return {}
+    pairs = (line.partition("=") for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
+    return {key.strip(): value for key, equals, value in pairs if equals}
+
+
+def _first_lines(stderr: bytes, count: int = 5) -> str:
+    return plain("\n".join(stderr.decode(errors="replace").strip().splitlines()[:count]))
