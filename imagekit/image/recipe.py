@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from enum import StrEnum
 
 import msgspec
@@ -85,7 +85,7 @@ class CompressionSetting(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One image; every template in it (`{{ version }}`) is still text until `filled`."""
+    """One image; as it is written its values may be templates (`{{ version }}`), assembled it has none."""
 
     id: str
     build: str
@@ -108,23 +108,6 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def command(self) -> tuple[str, ...]:
         """What runs: `entrypoint`, or the program itself."""
         return self.entrypoint or (f"/{self.build}",)
-
-    def filled(self, render: Callable[[str], str]) -> Recipe:
-        """The recipe with every template filled in; ids, modes and selectors are not templates."""
-        return msgspec.structs.replace(
-            self,
-            repository=render(self.repository),
-            tags=tuple(map(render, self.tags)),
-            entrypoint=tuple(map(render, self.entrypoint)),
-            env=_each(render, self.env),
-            labels=_each(render, self.labels),
-            annotations=_each(render, self.annotations),
-            healthcheck=tuple(map(render, self.healthcheck)),
-        )
-
-
-def _each(render: Callable[[str], str], values: Mapping[str, str]) -> dict[str, str]:
-    return {key: render(value) for key, value in values.items()}
 
 
 def setting_of(recipe: Recipe, piece: Piece) -> bool | str | CertificateSetting:
@@ -153,19 +136,6 @@ def names_of(recipe: Recipe) -> tuple[str, ...]:
     return (recipe.id, *(f"{recipe.id}-{name}" for name in recipe.variants))
 
 
-def require_distinct(recipes: Sequence[Recipe]) -> None:
-    """Raise `ConfigError` where two images would be written to one name (`app` with variant `debug`, `app-debug`)."""
-    taken: dict[str, str] = {}
-    for recipe in recipes:
-        for name in (*names_of(recipe), f"{recipe.id}.source"):
-            if name in taken:
-                raise ConfigError(
-                    f"images/{recipe.id}: the name {name!r} is already that of an image of {taken[name]!r}",
-                    hint="give one of the two another id",
-                )
-            taken[name] = recipe.id
-
-
 def require_possible(recipe: Recipe) -> None:
     """Raise `ConfigError` with every mistake of a recipe at once."""
     found = tuple(mistakes(recipe))
@@ -177,6 +147,10 @@ def require_possible(recipe: Recipe) -> None:
 def _naming(recipe: Recipe) -> Iterator[Mistake]:
     if not _ID.fullmatch(recipe.id):
         yield Mistake(("id",), f"{recipe.id!r} cannot name a file", "use letters, digits, '.', '_' and '-'")
+    if recipe.id.endswith(".source"):
+        yield Mistake(
+            ("id",), f"Dockerfile.{recipe.id} is what another image's Dockerfile is called", "end it otherwise"
+        )
     repository = _without_templates(recipe.repository)
     if repository and not _REPOSITORY.fullmatch(repository):
         yield Mistake(

@@ -64,21 +64,22 @@ def _arm_variant(platform: Platform, built: str) -> str:
 
 
 def chosen(recipe: Recipe, platforms: Sequence[Platform]) -> tuple[Platform, ...]:
-    """Which of a build's platforms become part of the image, in their order.
+    """Which of the platforms at hand become part of the image, in their order.
 
-    Raises `ConfigError` for a selector that matches none of them, and for a system that has no scratch images.
+    They may be a part of the matrix (`--target`, `--partial`), so a selector may match none of them. Raises
+    `ConfigError` for a system that has no scratch images.
     """
     selectors = tuple(map(Selector.parse, recipe.platforms))
-    for selector in selectors:
-        if not any(selector.matches(recipe.build, platform) for platform in platforms):
-            raise ConfigError(
-                f"images/{recipe.id}: platforms: {selector.text!r} matches no platform of build {recipe.build!r}",
-                hint=f"it is built for {', '.join(map(str, platforms)) or 'nothing'}",
-            )
     found = tuple(platform for platform in platforms if selected(selectors, recipe.build, platform))
     for platform in found:
         require_image_system(recipe, platform)
     return found
+
+
+def unmatched(recipe: Recipe, platforms: Sequence[Platform]) -> tuple[str, ...]:
+    """The selectors that match none of a build's platforms, the whole matrix of them: each is a mistake."""
+    selectors = map(Selector.parse, recipe.platforms)
+    return tuple(one.text for one in selectors if not any(one.matches(recipe.build, p) for p in platforms))
 
 
 def require_image_system(recipe: Recipe, platform: Platform) -> None:

@@ -14,7 +14,6 @@ from imagekit.image.recipe import (
     Recipe,
     mistakes,
     names_of,
-    require_distinct,
     require_possible,
     setting_of,
 )
@@ -85,6 +84,7 @@ def test_setting_of(rootfs: dict[str, Any], piece: Piece, setting: object) -> No
         pytest.param({"base": "alpine:3"}, ("base",), "`scratch` only", id="registry base"),
         pytest.param({"base": "oci:base"}, ("base",), "`scratch` only", id="layout base"),
         pytest.param({"id": "../app"}, ("id",), "cannot name a file", id="id with a path"),
+        pytest.param({"id": "app.source"}, ("id",), "another image's Dockerfile", id="id of a Dockerfile"),
         pytest.param({"repository": "Registry/App:1"}, ("repository",), "not a repository", id="repository with a tag"),
         pytest.param({"tags": ["a b"]}, ("tags", 0), "not a tag", id="tag with a space"),
         pytest.param({"user": "nobody"}, ("user",), "not numeric", id="user by name"),
@@ -140,23 +140,3 @@ def test_all_mistakes_are_raised_at_once() -> None:
         require_possible(recipe(base="alpine", user="nobody"))
     assert "base" in caught.value.message
     assert "user" in caught.value.message
-
-
-@pytest.mark.parametrize(
-    "recipes",
-    [
-        pytest.param((recipe(), recipe()), id="same id"),
-        pytest.param((recipe(variants={"debug": {"add": "oci:x"}}), recipe(id="app-debug")), id="variant and id"),
-        pytest.param((recipe(), recipe(id="app.source")), id="Dockerfile of the source"),
-    ],
-)
-def test_images_that_share_a_name(recipes: tuple[Recipe, ...]) -> None:
-    with pytest.raises(ConfigError, match="is already that of"):
-        require_distinct(recipes)
-
-
-def test_templates_are_filled_in_values_only() -> None:
-    found = recipe(id="a", repository="r.example/x", tags=["V"], env={"V": "V"}, labels={"V": "V"}, user="1")
-    filled = found.filled(lambda text: text.replace("V", "1.0"))
-    assert (filled.tags, filled.env, filled.labels) == (("1.0",), {"V": "1.0"}, {"V": "1.0"})
-    assert filled.id == "a"
