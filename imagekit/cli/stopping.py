@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import signal
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from imagekit.errors import StoppedError, UsageError
@@ -51,7 +51,7 @@ def limit_time(text: str | None) -> None:
     signal.setitimer(signal.ITIMER_REAL, float(spelled[1]) * _UNITS[spelled[2] or ""])
 
 
-def _stop_with(reason: StoppedError) -> signal.Handlers | object:
+def _stop_with(reason: StoppedError) -> Callable[[int, types.FrameType | None], None]:
     def stop(_number: int, _frame: types.FrameType | None) -> None:
         if not SWITCH.stopped:
             SWITCH.stop(reason)

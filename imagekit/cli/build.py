@@ -1,0 +1,124 @@
+"""`imagekit build`: the main job."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imagekit.cli.options import CacheDir, ConfigFile, Jobs, Selectors, Timeout, cache_directory
+from imagekit.cli.stopping import SWITCH, limit_time
+
+if TYPE_CHECKING:
+    from imagekit.pipeline import Built, Outcome, Refusal, Request
+
+
+def build(
+    packages: Annotated[
+        list[str] | None, typer.Argument(metavar="[PACKAGE]...", help="Main packages; default all configured or found.")
+    ] = None,
+    target: Selectors = None,
+    push: Annotated[str, typer.Option("--push", metavar="REF", help="Push the image there.")] = "",
+    tag: Annotated[list[str] | None, typer.Option("--tag", metavar="T", help="Tags instead of the configured.")] = None,
+    load: Annotated[bool, typer.Option("--load", help="Load into the docker engine; print its image id.")] = False,
+    tarball: Annotated[
+        Path | None, typer.Option("--tarball", metavar="FILE", help="One tar that is OCI layout and docker archive.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", metavar="DIR", help="Instead of dist.")] = None,
+    partial: Annotated[
+        Path | None, typer.Option("--partial", metavar="DIR", help="Only compile, for `imagekit merge`.")
+    ] = None,
+    policy: Annotated[str, typer.Option("--policy", metavar="P", help="A built-in profile or a policy.yaml.")] = "",
+    fail_on: Annotated[
+        str, typer.Option("--fail-on", metavar="SEV", help="Refuse from this severity on: error, warning, note.")
+    ] = "error",
+    verify_modules: Annotated[
+        bool, typer.Option("--verify-modules", help="Verify the module cache even if it was before.")
+    ] = False,
+    image_refs: Annotated[
+        Path | None, typer.Option("--image-refs", metavar="FILE", help="Write what stdout gets to a file too.")
+    ] = None,
+    form: Annotated[str, typer.Option("--format", metavar="text|json", help="What stdout gets.")] = "text",
+    config: ConfigFile = None,
+    cache_dir: CacheDir = None,
+    jobs: Jobs = None,
+    timeout: Timeout = None,
+) -> int:
+    """Compile, judge and pack; one line an image on stdout. Exit 10: the policy does not allow what was built."""
+    from imagekit.cli.asking import choice, severity
+    from imagekit.pipeline import Request
+    from imagekit.workers import cpus
+
+    limit_time(timeout)
+    choice("--format", form, ("text", "json"))
+    request = Request(
+        cache=cache_directory(cache_dir),
+        jobs=jobs or cpus(),
+        packages=tuple(packages or ()),
+        selectors=tuple(target or ()),
+        config=config,
+        output=output,
+        partial=partial,
+        policy=policy or None,
+        fail_on=severity(fail_on),
+        verify_modules=verify_modules,
+        push=push,
+        tags=tuple(tag or ()),
+        load=load,
+        tarball=tarball,
+    )
+    return finish(request, _run(request), form, image_refs)
+
+
+def _run(request: Request) -> Outcome:
+    from imagekit.cli.show import display, drawn
+    from imagekit.pipeline import build as job
+    from imagekit.pipeline import prepare
+
+    with display() as shown:
+        return drawn(shown, job(prepare(request, SWITCH), SWITCH))
+
+
+def finish(request: Request, outcome: Outcome, form: str, image_refs: Path | None) -> int:
+    """Show the report, deliver, print the references; the exit code."""
+    from imagekit.audit.prose import show
+    from imagekit.errors import RefusedError
+    from imagekit.pipeline import Refusal
+
+    if outcome.report.findings or isinstance(outcome, Refusal):
+        show(outcome.report, sys.stderr)
+    if isinstance(outcome, Refusal):
+        raise RefusedError(_refusal(outcome), hint="the findings above say what brought it in, and the way out")
+    lines = _delivered(request, outcome)
+    text = _json(outcome) if form == "json" else "".join(f"{line}\n" for line in lines)
+    if image_refs is not None:
+        from imagekit.content import write_whole
+
+        write_whole(image_refs, "".join(f"{line}\n" for line in lines).encode())
+    sys.stdout.write(text)
+    return 0
+
+
+def _refusal(outcome: Refusal) -> str:
+    rules = sorted({found.rule for found in outcome.report.findings})
+    return f"the policy {outcome.report.policy} does not allow what was built ({', '.join(rules)}); nothing was written"
+
+
+def _delivered(request: Request, built: Built) -> tuple[str, ...]:
+    """The lines for stdout: where each image is, or the engine's ids with `--load`."""
+    from imagekit.pipeline import delivering
+
+    lines = delivering.references(built.shipped.images)
+    if request.tarball is not None:
+        delivering.tarball(built, request.tarball)
+    if request.push:
+        lines = (delivering.push(built, request.push, SWITCH),)
+    if request.load:
+        lines = delivering.load(built, SWITCH)
+    return lines
+
+
+def _json(built: Built) -> str:
+    return (built.ground.output / "artifacts.json").read_text(encoding="utf-8")

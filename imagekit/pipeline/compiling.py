@@ -1,0 +1,60 @@
+"""Compile: every target under one CPU budget; failures are values, so that all targets are reported together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import msgspec
+
+from imagekit.content import hash_file
+from imagekit.golang.artifact import Artifact
+from imagekit.golang.budget import plan
+from imagekit.golang.compile import compile_target, has_kept_output
+from imagekit.golang.failures import CompileFailure
+from imagekit.pipeline.ground import Ground
+from imagekit.pipeline.ready import Ready
+from imagekit.workers import Cancellation, Workers
+
+
+class Compiled(msgspec.Struct, frozen=True):
+    """A target with its artifact, or with the reason why there is none."""
+
+    ready: Ready
+    artifact: Artifact | None
+    failure: CompileFailure | None = None
+
+
+def compile_all(ground: Ground, targets: Sequence[Ready], cancellation: Cancellation) -> Iterator[Compiled]:
+    """Each target as it finishes. Errors that are not the code's own (no version control, no zig) are raised."""
+    kept = [_is_kept(ground, ready) for ready in targets]
+    budget = plan(len(targets), ground.request.jobs, cold=not all(kept))
+    workers = Workers(budget.parallel, cancellation)
+    for _, compiled in workers.each(partial(_compile, ground, budget.cpus, cancellation), targets):
+        yield compiled
+
+
+def _is_kept(ground: Ground, ready: Ready) -> bool:
+    if ready.prebuilt is not None:
+        return True
+    return has_kept_output(ready.go, ready.target, cache_dir=ground.request.cache, package=ready.package)
+
+
+def _compile(ground: Ground, jobs: int, cancellation: Cancellation, ready: Ready) -> Compiled:
+    if ready.prebuilt is not None:
+        return Compiled(ready, Artifact(ready.target, ready.prebuilt, *hash_file(ready.prebuilt)))
+    try:
+        artifact = compile_target(
+            ready.go.toolchain,
+            ready.go,
+            ready.target,
+            cache_dir=ground.request.cache,
+            jobs=jobs,
+            cancellation=cancellation,
+            package=ready.package,
+            mod_mode=ready.mode,
+            buildvcs=ready.buildvcs,
+        )
+    except CompileFailure as failure:
+        return Compiled(ready, None, failure)
+    return Compiled(ready, artifact)

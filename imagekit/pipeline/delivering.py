@@ -1,0 +1,72 @@
+"""Deliver: what stands in dist/ goes to a registry, an engine or a tar. Touches disk, network and the engine."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from imagekit.content import whole_file
+from imagekit.errors import UsageError
+from imagekit.oci.hybrid import write_hybrid
+from imagekit.oci.reference import Reference
+from imagekit.oci.store import Layout
+from imagekit.pipeline.build import Built
+from imagekit.pipeline.shipping import ShippedImage
+from imagekit.platform import Platform
+from imagekit.workers import Cancellation
+
+
+def push(built: Built, reference: str, cancellation: Cancellation) -> str:
+    """Push the only image to `reference`, under its tag or, without one, under the image's tags; where it is now."""
+    from imagekit.oci import registry
+
+    image = only(built, "--push")
+    to = Reference.parse(reference)
+    if to.digest:
+        raise UsageError(f"--push {reference}: a digest is what a push gives, not where it goes", hint="name a tag")
+    tags = () if to.tag else image.tags
+    registry.push(_layout(built), image.assembled.index, to, tags, cancellation=cancellation)
+    return f"{to.name}@{image.assembled.index.digest}"
+
+
+def tarball(built: Built, path: Path) -> None:
+    """All images as one tar that is an OCI layout and a docker archive."""
+    with whole_file(path) as stream:
+        write_hybrid(_layout(built), [image.named for image in built.shipped.images], {}, stream)
+
+
+def load(built: Built, cancellation: Cancellation) -> tuple[str, ...]:
+    """Load each image for the engine's own platform; the engine's ids, in the order of the images.
+
+    Raises `ToolError` if no engine answers.
+    """
+    from imagekit.oci.engine import find_engine
+
+    engine = find_engine()
+    return tuple(_load(engine, built, image, engine.platform, cancellation) for image in built.shipped.images)
+
+
+def _load(engine: object, built: Built, image: ShippedImage, platform: Platform, cancellation: Cancellation) -> str:
+    with tempfile.TemporaryFile() as stream:
+        write_hybrid(_layout(built), [image.named], {}, stream, prefer=platform)
+        stream.seek(0)
+        return engine.load(stream, cancellation=cancellation)
+
+
+def only(built: Built, option: str) -> ShippedImage:
+    """The one image that an option is about."""
+    images = built.shipped.images
+    if len(images) != 1:
+        names = ", ".join(image.assembled.name for image in images) or "none"
+        raise UsageError(f"{option} is for one image, and there are {len(images)}: {names}", hint="name one PACKAGE")
+    return images[0]
+
+
+def _layout(built: Built) -> Layout:
+    return Layout(built.ground.output / "oci")
+
+
+def references(images: Sequence[ShippedImage]) -> tuple[str, ...]:
+    """What `build` prints, a line an image."""
+    return tuple(image.reference for image in images)

@@ -1,0 +1,83 @@
+"""Describe: an SBOM of each target, in every configured format. Touches disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imagekit.content import digest_of, write_whole
+from imagekit.image.recipe import Piece
+from imagekit.oci.blobs import read_verified
+from imagekit.oci.documents import decode_config
+from imagekit.oci.store import Layout
+from imagekit.pipeline.ground import Ground
+from imagekit.pipeline.manifest import Listed
+from imagekit.sbom.inventory import Component, Inventory, of_program
+from imagekit.sbom.pieces import piece_component
+from imagekit.source import gosum
+
+if TYPE_CHECKING:
+    from imagekit.pipeline.shipping import Passed, ShippedImage
+
+FORMATS = {"cyclonedx": ("imagekit.sbom.cyclonedx", "cdx.json"), "spdx": ("imagekit.sbom.spdx", "spdx.json")}
+"""What `sbom:` may name: the module that renders it, and how its file ends."""
+
+
+def describe(
+    ground: Ground, passed: Sequence[Passed], images: Sequence[ShippedImage], folder: Path
+) -> Iterator[Listed]:
+    """Write `sbom/<build>_<os>_<arch>.<format>.json` for each target."""
+    for one in passed:
+        inventory = inventory_of(ground, one, _pieces(one, images, folder))
+        for chosen in ground.config.sbom:
+            module, ending = FORMATS[chosen.value]
+            inside = f"sbom/{one.ready.target.build}_{one.ready.target.slug}.{ending}"
+            content = import_module(module).render(inventory)
+            write_whole(folder / inside, content)
+            yield Listed("sbom", inside, digest_of(content), len(content), one.ready.target.id)
+
+
+def inventory_of(ground: Ground, one: Passed, extra: Sequence[Component]) -> Inventory:
+    """What is in one target's program, and in the layers around it."""
+    ready, artifact = one.ready, one.inspected.artifact
+    git = ground.git if ready.buildvcs else None
+    return of_program(
+        one.inspected.facts,
+        name=ready.target.build,
+        filename=ready.target.filename,
+        digest=artifact.digest,
+        timestamp=ground.created,
+        version=ground.context.version,
+        target=ready.target,
+        sums=_sums(one),
+        published=ready.module if ready.published else None,
+        module_imports=one.asked.imports,
+        extra=extra,
+        source=f"git+{git.remote}@{git.commit}" if git is not None and "://" in git.remote and git.commit else "",
+    )
+
+
+def _sums(one: Passed) -> dict[tuple[str, str], str]:
+    """The hashes of go.sum: a vendored build's own info has none."""
+    if one.ready.settings is None or one.ready.settings.go_mod is None:
+        return {}
+    path = one.ready.settings.go_mod.with_name("go.sum")
+    return dict(gosum.read(path).sums) if path.is_file() else {}
+
+
+def _pieces(one: Passed, images: Sequence[ShippedImage], folder: Path) -> tuple[Component, ...]:
+    """The constant layers under this program, each once, whichever images it is in."""
+    layout = Layout(folder / "oci", durable=False)
+    found: dict[str, Component] = {}
+    for image in images:
+        for made in image.assembled.images:
+            if made.program.digest != one.inspected.artifact.digest:
+                continue
+            config = decode_config(read_verified(layout, made.config))
+            for history, diff_id in zip(config.history or (), config.rootfs.diff_ids, strict=True):
+                name = history.created_by.removeprefix("imagekit: ")
+                if name in set(Piece):
+                    found.setdefault(name, piece_component(Piece(name), diff_id))
+    return tuple(found[name] for name in sorted(found))

@@ -1,0 +1,154 @@
+"""Ground: everything that is known before Go is asked to do anything: configuration, repository, toolchain, targets.
+
+Touches disk; starts git and one `go env`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+
+from imagekit.audit import policy as policies
+from imagekit.audit.policy import Policy
+from imagekit.config import Config, images_of, read, targets_of
+from imagekit.errors import ConfigError, UsageError
+from imagekit.golang.settings import GoSettings, read_settings
+from imagekit.golang.toolchain import Toolchain, find
+from imagekit.image.archives import ArchiveSpec
+from imagekit.image.recipe import Recipe
+from imagekit.image.words import Origin
+from imagekit.pipeline.ready import Ready
+from imagekit.pipeline.request import Request
+from imagekit.source.git import GitState, read_state
+from imagekit.targets.listing import chosen
+from imagekit.targets.target import Target
+from imagekit.targets.templating import Cell, TemplateContext, context_of, fill
+from imagekit.workers import Cancellation
+
+
+class Ground(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run stands on; `created` is the time of everything it writes, in seconds since 1970."""
+
+    request: Request
+    config: Config
+    policy: Policy
+    git: GitState | None
+    context: TemplateContext
+    created: int
+    targets: tuple[Target, ...]
+    images: tuple[Recipe, ...]
+    settings: GoSettings | None
+    """Go's settings in the configuration's folder; None where every target is prebuilt."""
+
+    @property
+    def root(self) -> Path:
+        """The folder that paths in the configuration are relative to."""
+        return self.config.root
+
+    @property
+    def archives(self) -> tuple[ArchiveSpec, ...]:
+        return self.config.archives
+
+    @property
+    def output(self) -> Path:
+        """Where dist/ goes: `--output`, else the configuration's, relative to the working directory."""
+        return self.request.output or Path(self.config.output)
+
+    def fill_for(self, target: Target, text: str) -> str:
+        """A template filled for one target."""
+        return fill(text, self.context, Cell.of(target))
+
+    def origin(self, ready: Ready | None) -> Origin:
+        """What is written on an image about where its programs come from."""
+        module = ready.module if ready is not None and ready.published else None
+        return Origin(
+            version=module.version if module else self.context.version,
+            revision="" if module else self.context.commit,
+            source="" if module or self.git is None else self.git.remote,
+            module=module.path if module else "",
+            module_version=module.version if module else "",
+            module_sum=module.sum if module else "",
+        )
+
+
+def prepare(request: Request, cancellation: Cancellation) -> Ground:
+    """Read the configuration, the repository and Go's settings; expand the matrix and keep the selected targets.
+
+    Raises `ConfigError` with every mistake, `UsageError` for a selector that matches nothing, `ToolError` without git
+    in a repository or without Go.
+    """
+    config = read(request.config, Path(), request.packages)
+    with ThreadPoolExecutor(2) as pool:
+        state = pool.submit(read_state, config.root, env=os.environ, cancellation=cancellation)
+        settings = None if _all_prebuilt(config) else pool.submit(_settings, config.root, cancellation)
+        git = state.result()
+        go = settings.result() if settings else None
+    context = context_of(git, config.template_env, os.environ)
+    targets = targets_of(config, context)
+    return Ground(
+        request=request,
+        config=config,
+        policy=policies.load(request.policy) if request.policy else policies.load(config.policy, beside=config.root),
+        git=git,
+        context=context,
+        created=creation_time(git, os.environ.get("SOURCE_DATE_EPOCH")),
+        targets=chosen(targets, request.selectors),
+        images=_tagged(images_of(config, context), request.tags),
+        settings=go,
+    )
+
+
+def _all_prebuilt(config: Config) -> bool:
+    return all(build.prebuilt for build in config.builds)
+
+
+def _settings(root: Path, cancellation: Cancellation) -> GoSettings:
+    return read_settings(find(cancellation), root, cancellation)
+
+
+def settings_in(ground: Ground, directory: str, cancellation: Cancellation) -> GoSettings:
+    """Go's settings in the folder of a build; those that are known already are not asked for again."""
+    if ground.settings is None:
+        return _settings(ground.root / directory, cancellation)
+    if directory in (".", ""):
+        return ground.settings
+    return read_settings(ground.settings.toolchain, ground.root / directory, cancellation)
+
+
+def toolchain_of(ground: Ground, cancellation: Cancellation) -> Toolchain:
+    """The toolchain in effect."""
+    return ground.settings.toolchain if ground.settings else find(cancellation)
+
+
+def creation_time(git: GitState | None, epoch: str | None) -> int:
+    """SOURCE_DATE_EPOCH, else the commit's time, else 0 (reproducible-builds.org/specs/source-date-epoch)."""
+    if epoch:
+        if not epoch.isascii() or not epoch.isdigit() or len(epoch) > 12:
+            raise ConfigError(
+                f"SOURCE_DATE_EPOCH={epoch!r} is not a number of seconds", hint="unset it, or write e.g. 1700000000"
+            )
+        return int(epoch)
+    return git.commit_time if git else 0
+
+
+def _tagged(images: Sequence[Recipe], tags: Sequence[str]) -> tuple[Recipe, ...]:
+    """The recipes with the tags of `--tag` instead of their own."""
+    from imagekit.oci.reference import check_tag
+
+    if not tags:
+        return tuple(images)
+    return tuple(msgspec.structs.replace(image, tags=tuple(map(check_tag, tags))) for image in images)
+
+
+def require_single(ground: Ground, option: str) -> Recipe:
+    """The only image of a run; raises `UsageError` for an option that has one name to give."""
+    if len(ground.images) != 1:
+        names = ", ".join(image.id for image in ground.images) or "none"
+        raise UsageError(
+            f"{option} is for one image, and there are {len(ground.images)} ({names})", hint="name one PACKAGE"
+        )
+    return ground.images[0]

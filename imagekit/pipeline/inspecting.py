@@ -1,0 +1,84 @@
+"""Inspect: facts of a built file, remembered by its digest. Touches disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+import imagekit
+from imagekit.binary.facts import BinaryFacts, CgoUse, Linkage
+from imagekit.binary.functions import FunctionTable, read_functions
+from imagekit.binary.reader import read
+from imagekit.content import canonical_json, hex_of
+from imagekit.golang.artifact import Artifact
+from imagekit.image.needs import Need, needs
+
+FORMAT = 1
+"""Raised when the readers learn something new about the same bytes."""
+
+
+class Inspected(msgspec.Struct, frozen=True):
+    """An artifact with what its bytes say; `slices` has one entry but for a fat Mach-O."""
+
+    artifact: Artifact
+    slices: tuple[BinaryFacts, ...]
+    needs: tuple[Need, ...]
+
+    @property
+    def facts(self) -> BinaryFacts:
+        """The facts of the only slice, or of the first."""
+        return self.slices[0]
+
+
+class _Remembered(msgspec.Struct, frozen=True):
+    slices: tuple[BinaryFacts, ...]
+    needs: tuple[Need, ...]
+
+
+class LinkedNames:
+    """The function table of a file, opened only when a rule or a recipe asks for a name."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._table: FunctionTable | None = None
+
+    @property
+    def table(self) -> FunctionTable | None:
+        if self._table is None:
+            self._table = read_functions(self._path)
+        return self._table
+
+    def where_starts(self, prefix: str, /) -> int | None:
+        """Offset in the file of the first name that begins with `prefix` (`audit.subject.FunctionNames`)."""
+        return self.table.where_starts(prefix) if self.table is not None else None
+
+
+def inspect(artifact: Artifact, cache: Path) -> Inspected:
+    """What the file says; read once for each digest and version of the readers.
+
+    Only a file that was hashed just now is looked up, so the memory cannot speak for other bytes.
+    """
+    place = cache / "facts" / f"{imagekit.__version__}-{FORMAT}-{hex_of(artifact.digest)}"
+    known = _recall(place)
+    if known is None:
+        slices = read(artifact.path)
+        linked = read_functions(artifact.path) if slices[0].linkage is not Linkage.BROKEN else None
+        known = _Remembered(slices, needs(linked, cgo=slices[0].cgo is CgoUse.PROVEN))
+        remember(place, known)
+    return Inspected(artifact, known.slices, known.needs)
+
+
+def _recall(place: Path) -> _Remembered | None:
+    try:
+        return msgspec.json.decode(place.read_bytes(), type=_Remembered)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def remember(place: Path, value: object) -> None:
+    """Keep a value in the cache: whole by a rename, not flushed, since what is lost is read again."""
+    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = place.with_name(f".{place.name}.{id(value)}")
+    temporary.write_bytes(canonical_json(value))
+    temporary.replace(place)

@@ -1,0 +1,177 @@
+"""Judge: what was asked of each target beside what its file says; import chains where something is refused.
+
+Starts `go list`, once for each file that was never judged before or is refused.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import msgspec
+
+from imagekit.audit.cgo_required import cgo_required
+from imagekit.audit.finding import Finding
+from imagekit.audit.judge import Report, judge
+from imagekit.audit.listed import graph_of, obstacles
+from imagekit.audit.policy import Policy
+from imagekit.audit.subject import Expected, Source, Subject, Vcs, XCheck
+from imagekit.binary.facts import GoModule
+from imagekit.content import canonical_json, digest_of, hex_of
+from imagekit.golang.compile import unstripped_twin
+from imagekit.golang.failures import CompileFailure
+from imagekit.golang.packages import ListedModule, Packages, list_packages
+from imagekit.pipeline.ground import Ground
+from imagekit.pipeline.inspecting import Inspected, LinkedNames, remember
+from imagekit.pipeline.ready import Ready
+from imagekit.pipeline.xvalues import check_values
+from imagekit.sbom.edges import STDLIB, module_imports
+from imagekit.source.weakness import Weakness
+from imagekit.workers import Cancellation
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What only the source tells of a built file, kept under the file's digest: its modules, and its `-X` values."""
+
+    modules: tuple[GoModule, ...] | None
+    x_values: tuple[XCheck, ...]
+    imports: dict[str, tuple[str, ...]] | None = None
+    """Module -> modules whose packages it imports, `stdlib` among them."""
+
+
+def listing(ground: Ground, ready: Ready, cancellation: Cancellation) -> Packages:
+    """`go list -deps` of a target."""
+    return list_packages(
+        ready.go.toolchain,
+        ready.go,
+        ready.target,
+        cache_dir=ground.request.cache,
+        cancellation=cancellation,
+        package=ready.package,
+        mod_mode=ready.mode,
+    )
+
+
+def ask(ground: Ground, ready: Ready, inspected: Inspected, cancellation: Cancellation) -> Asked:
+    """What was asked for beyond the target itself; remembered for the same file from the same go.sum and values."""
+    if ready.prebuilt is not None:
+        return Asked(None, ())
+    place = ground.request.cache / "asked" / _key(ready, inspected)
+    try:
+        return msgspec.json.decode(place.read_bytes(), type=Asked)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        pass
+    packages = listing(ground, ready, cancellation)
+    twin = partial(
+        unstripped_twin,
+        ready.go.toolchain,
+        ready.go,
+        ready.target,
+        cache_dir=ground.request.cache,
+        jobs=ground.request.jobs,
+        cancellation=cancellation,
+        package=ready.package,
+        mod_mode=ready.mode,
+        buildvcs=ready.buildvcs,
+    )
+    asked = Asked(_modules(packages), check_values(inspected.artifact, twin, lambda: packages), _imports(packages))
+    remember(place, asked)
+    return asked
+
+
+def _key(ready: Ready, inspected: Inspected) -> str:
+    """Everything that the answer hangs on: the same file came from the same selected sources."""
+    sums = ready.go.go_mod.with_name("go.sum") if ready.go.go_mod else None
+    content = sums.read_bytes() if sums is not None and sums.is_file() else b""
+    values = [[value.name, value.value] for value in ready.target.ldflags.values]
+    asked = [inspected.artifact.digest, digest_of(content), ready.target.id, ready.package, values, ready.mode]
+    return hex_of(digest_of(canonical_json(asked)))
+
+
+def _modules(packages: Packages) -> tuple[GoModule, ...]:
+    """The modules, the main ones aside, that give the program a package."""
+    found: dict[str, GoModule] = {}
+    for package in packages.by_path.values():
+        if package.module is not None and not package.module.main:
+            found.setdefault(package.module.path, _module(package.module))
+    return tuple(found[path] for path in sorted(found))
+
+
+def _imports(packages: Packages) -> dict[str, tuple[str, ...]]:
+    homes = {package.path: STDLIB for package in packages.by_path.values() if package.standard}
+    homes |= {package.path: package.module.path for package in packages.by_path.values() if package.module}
+    return module_imports(packages.graph(), homes)
+
+
+def _module(listed: ListedModule) -> GoModule:
+    replace = _module(listed.replace) if listed.replace else None
+    return GoModule(listed.path, listed.version, listed.sum, replace)
+
+
+def subject_of(ground: Ground, ready: Ready, inspected: Inspected, asked: Asked) -> Iterator[Subject]:
+    """The subjects of one artifact, one a slice; labelled by their place in dist/."""
+    path = f"bin/{ready.target.slug}/{ready.target.filename}"
+    for facts in inspected.slices:
+        label = f"{path}#{facts.slice}" if facts.slice else path
+        yield Subject(
+            path=label,
+            digest=inspected.artifact.digest,
+            size=inspected.artifact.size,
+            facts=facts,
+            functions=LinkedNames(inspected.artifact.path),
+            expected=_expected(ground, ready, asked),
+            source=Source(kind="file", path=label),
+        )
+
+
+def _expected(ground: Ground, ready: Ready, asked: Asked) -> Expected:
+    if ready.prebuilt is not None:
+        return Expected(target=ready.target)
+    git = ground.git if ready.buildvcs else None
+    return Expected(
+        target=ready.target,
+        toolchain=ready.go.toolchain.version,
+        package=ready.import_path,
+        module=ready.module,
+        published=ready.published,
+        modules=asked.modules,
+        vcs=Vcs(git.commit, git.dirty) if git is not None and git.commit else None,
+        x_values=asked.x_values,
+    )
+
+
+def judge_all(
+    ground: Ground,
+    judged: Sequence[tuple[Ready, Subject]],
+    policy: Policy,
+    *,
+    weaknesses: Sequence[Weakness],
+    findings: Sequence[Finding],
+    cancellation: Cancellation,
+) -> Report:
+    """The report on all targets together; what is refused is judged once more with its import graph at hand."""
+    today = datetime.datetime.now(datetime.UTC).date()
+    subjects = [subject for _, subject in judged]
+    report = judge(subjects, policy, today=today, weaknesses=weaknesses, findings=findings)
+    wanting = {found.subject for found in report.findings if found.rule in ("linkage", "cgo")}
+    if not wanting:
+        return report
+    explained = [
+        msgspec.structs.replace(subject, imports=graph_of(listing(ground, ready, cancellation)))
+        if subject.path in wanting and ready.prebuilt is None
+        else subject
+        for ready, subject in judged
+    ]
+    return judge(explained, policy, today=today, weaknesses=weaknesses, findings=findings)
+
+
+def findings_of_failure(
+    ground: Ground, ready: Ready, failure: CompileFailure, cancellation: Cancellation
+) -> tuple[Finding, ...]:
+    """`cgo-required` for a compile that only cgo's absence broke; raises the failure itself if nothing says so."""
+    packages = listing(ground, ready, cancellation)
+    found = cgo_required(obstacles(failure.problems, packages), ready.target, graph_of(packages))
+    if not found:
+        raise failure
+    return found

@@ -1,0 +1,28 @@
+"""Request: what one `imagekit build` was asked to do, after the command line was read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from imagekit.audit.finding import Severity
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """Paths are as given, relative to the working directory; None where nobody said anything."""
+
+    cache: Path
+    jobs: int
+    packages: tuple[str, ...] = ()
+    selectors: tuple[str, ...] = ()
+    config: Path | None = None
+    output: Path | None = None
+    partial: Path | None = None
+    policy: str | None = None
+    fail_on: Severity = Severity.ERROR
+    verify_modules: bool = False
+    push: str = ""
+    tags: tuple[str, ...] = ()
+    load: bool = False
+    tarball: Path | None = None

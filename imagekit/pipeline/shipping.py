@@ -1,0 +1,255 @@
+"""Ship: what passed the gate becomes the content of dist/, written into a staging folder. Touches disk."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from imagekit.audit.judge import Report
+from imagekit.audit.report import audit_json
+from imagekit.content import Digest, hash_file, hex_of, write_whole
+from imagekit.errors import IntegrityError
+from imagekit.image.archives import program_entry, write_archive
+from imagekit.image.assemble import Assembled, assemble
+from imagekit.image.compiling import source_step
+from imagekit.image.dockerfile import bake_file, bake_target, scratch_dockerfile, source_dockerfile
+from imagekit.image.kept import LayerCache
+from imagekit.image.recipe import Recipe
+from imagekit.image.rootfs import write_rootfs_tar
+from imagekit.image.shipped import Program, chosen
+from imagekit.oci.documents import CONTAINERD_NAME, REF_NAME, Descriptor, Index
+from imagekit.oci.hybrid import NamedImage
+from imagekit.oci.store import Layout
+from imagekit.pipeline.describing import describe
+from imagekit.pipeline.ground import Ground
+from imagekit.pipeline.inspecting import Inspected
+from imagekit.pipeline.judging import Asked
+from imagekit.pipeline.manifest import Listed, artifacts_json
+from imagekit.pipeline.ready import Ready
+from imagekit.staging import GITIGNORE
+
+SUMS = "SHA256SUMS"
+LOCAL = "imagekit.local"
+"""Where an image is that has no repository."""
+
+
+class Passed(msgspec.Struct, frozen=True):
+    """A target that passed the gate."""
+
+    ready: Ready
+    inspected: Inspected
+    asked: Asked
+
+
+class ShippedImage(msgspec.Struct, frozen=True):
+    """An image in dist/oci: its recipe, what it became, and the repository and tags that it goes by."""
+
+    recipe: Recipe
+    assembled: Assembled
+    repository: str
+    tags: tuple[str, ...]
+
+    @property
+    def reference(self) -> str:
+        """What `build` prints: `repository@sha256:…`."""
+        return f"{self.repository}@{self.assembled.index.digest}"
+
+    @property
+    def named(self) -> NamedImage:
+        """The image with its names in a layout and in docker."""
+        tags = self.tags or ("latest",)
+        return NamedImage(self.assembled.index, self.assembled.name, tuple(f"{self.repository}:{tag}" for tag in tags))
+
+
+class Shipped(msgspec.Struct, frozen=True):
+    """What stands in a finished dist/: its images in the order of the configuration, and every file's digest."""
+
+    images: tuple[ShippedImage, ...]
+    sums: dict[str, Digest]
+    rebuilt: tuple[str, ...]
+    """A sentence for each kept layer that was not what it had been."""
+
+
+def ship(ground: Ground, passed: Sequence[Passed], report: Report, folder: Path) -> Shipped:
+    """Write everything of dist/ into `folder`; the last file is SHA256SUMS, which lists all others."""
+    cache = LayerCache(ground.request.cache / "layers")
+    listed = [*_binaries(passed, folder)]
+    images = tuple(_images(ground, passed, folder, cache))
+    listed += _archives(ground, passed, folder, cache)
+    listed += _docker(ground, passed, images, folder, cache)
+    listed += describe(ground, passed, images, folder)
+    write_whole(folder / "audit.json", audit_json(report))
+    write_whole(folder / "artifacts.json", artifacts_json(ground, passed, images, listed))
+    known = {entry.path: entry.digest for entry in listed}
+    return Shipped(images, write_sums(folder, known), tuple(cache.rebuilt))
+
+
+def _binaries(passed: Sequence[Passed], folder: Path) -> Iterator[Listed]:
+    for one in passed:
+        artifact, target = one.inspected.artifact, one.ready.target
+        inside = f"bin/{target.slug}/{target.filename}"
+        place = folder / inside
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(artifact.path, place)
+        place.chmod(0o755)
+        if hash_file(place) != (artifact.digest, artifact.size):
+            raise IntegrityError(
+                f"{artifact.path} was changed after it was judged", hint="build again; nothing was shipped"
+            )
+        yield Listed("binary", inside, artifact.digest, artifact.size, target.id)
+
+
+def _images(ground: Ground, passed: Sequence[Passed], folder: Path, cache: LayerCache) -> Iterator[ShippedImage]:
+    layout = Layout.create(folder / "oci", durable=False)
+    made: list[ShippedImage] = []
+    for recipe in ground.images:
+        programs, origin = _programs(recipe, passed)
+        if not programs:
+            continue
+        for variant in ("", *recipe.variants):
+            assembled = assemble(
+                layout,
+                recipe,
+                programs,
+                created=ground.created,
+                origin=ground.origin(origin.ready if origin else None),
+                root=ground.root,
+                cache=cache,
+                variant=variant,
+            )
+            tags = tuple(f"{tag}-{variant}" if variant else tag for tag in recipe.tags)
+            made.append(ShippedImage(recipe, assembled, recipe.repository or f"{LOCAL}/{recipe.id.lower()}", tags))
+    layout.set_index(Index(manifests=tuple(_named(image) for image in made)))
+    return iter(made)
+
+
+def _named(image: ShippedImage) -> Descriptor:
+    names = {REF_NAME: image.assembled.name, CONTAINERD_NAME: image.named.docker_tags[0]}
+    return msgspec.structs.replace(image.assembled.index, annotations=names)
+
+
+def _programs(recipe: Recipe, passed: Sequence[Passed]) -> tuple[list[Program], Passed | None]:
+    """The programs of a recipe, in the order of their targets."""
+    mine = [one for one in passed if one.ready.target.build == recipe.build]
+    wanted = chosen(recipe, [one.ready.target.platform for one in mine]) if mine else ()
+    programs = [_program(one) for one in mine if one.ready.target.platform in wanted]
+    return programs, mine[0] if mine else None
+
+
+def _program(one: Passed) -> Program:
+    facts, target = one.inspected.facts, one.ready.target
+    return Program(
+        platform=facts.platform or target.platform,
+        level=target.level,
+        path=one.inspected.artifact.path,
+        digest=one.inspected.artifact.digest,
+        size=one.inspected.artifact.size,
+        name=target.build,
+        requested=target.platform,
+        needs=one.inspected.needs,
+    )
+
+
+def _archives(ground: Ground, passed: Sequence[Passed], folder: Path, cache: LayerCache) -> Iterator[Listed]:
+    place = folder / "archives"
+    for spec in ground.archives:
+        for one in passed:
+            artifact, target = one.inspected.artifact, one.ready.target
+            if target.build != spec.build:
+                continue
+            place.mkdir(exist_ok=True)
+            made = write_archive(
+                place,
+                spec,
+                ground.fill_for(target, spec.name),
+                program_entry(target.filename, artifact.path, artifact.digest),
+                system=target.platform.os,
+                root=ground.root,
+                created=ground.created,
+                cache=cache,
+            )
+            yield Listed("archive", f"archives/{made.path.name}", made.digest, made.size, target.id)
+
+
+def _docker(
+    ground: Ground, passed: Sequence[Passed], images: Sequence[ShippedImage], folder: Path, cache: LayerCache
+) -> Iterator[Listed]:
+    for image in images:
+        name = image.assembled.name
+        if image.assembled.tree:
+            (folder / "rootfs").mkdir(exist_ok=True)
+            digest, size = write_rootfs_tar(folder / f"rootfs/{name}.tar", image.assembled.tree, cache)
+            yield Listed("rootfs", f"rootfs/{name}.tar", digest, size)
+        write_whole(folder / f"Dockerfile.{name}", scratch_dockerfile(image.recipe, image.assembled, cache).encode())
+        yield _text(folder, "dockerfile", f"Dockerfile.{name}")
+        if source := _from_source(ground, passed, image, cache):
+            write_whole(folder / f"Dockerfile.{name}.source", source.encode())
+            yield _text(folder, "dockerfile", f"Dockerfile.{name}.source")
+    if images:
+        bake = bake_file([bake_target(image.recipe, image.assembled) for image in images], cache)
+        write_whole(folder / "docker-bake.hcl", bake.encode())
+        yield _text(folder, "bake", "docker-bake.hcl")
+
+
+def _text(folder: Path, kind: str, inside: str) -> Listed:
+    return Listed(kind, inside, *hash_file(folder / inside))
+
+
+def _from_source(ground: Ground, passed: Sequence[Passed], image: ShippedImage, cache: LayerCache) -> str:
+    """The multi-stage Dockerfile; '' for prebuilt programs, whose source is not ours."""
+    mine = [one.ready for one in passed if one.ready.target.build == image.recipe.build]
+    shipped = {one.program.requested for one in image.assembled.images}
+    compiled = [ready for ready in mine if ready.prebuilt is None and ready.target.platform in shipped]
+    if not compiled:
+        return ""
+    steps = [
+        source_step(
+            ready.target,
+            mode=ready.mode,
+            buildvcs=ready.buildvcs,
+            module=f"{ready.module.path}@{ready.module.version}" if ready.published and ready.module else "",
+            package=ready.package,
+        )
+        for ready in compiled
+    ]
+    version = compiled[0].go.toolchain.version
+    return source_dockerfile(
+        image.recipe, image.assembled, steps, go_version=version, output=ground.output.name, cache=cache
+    )
+
+
+def write_sums(folder: Path, known: dict[str, Digest]) -> dict[str, Digest]:
+    """SHA256SUMS over every file but itself and .gitignore, sorted by path; `known` digests are not read again."""
+    found: dict[str, Digest] = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        inside = path.relative_to(folder).as_posix()
+        if inside in (SUMS, ".gitignore"):
+            continue
+        found[inside] = known.get(inside) or _digest_of(path, inside)
+    lines = "".join(f"{hex_of(found[inside])}  {inside}\n" for inside in sorted(found))
+    write_whole(folder / SUMS, lines.encode())
+    return found
+
+
+def _digest_of(path: Path, inside: str) -> Digest:
+    """A blob's name is its digest, and it was checked when it was written."""
+    if inside.startswith("oci/blobs/sha256/"):
+        return Digest(f"sha256:{path.name}")
+    return hash_file(path)[0]
+
+
+def matches_sums(folder: Path, sums: bytes) -> bool:
+    """Whether every file of a finished dist/ is what `sums` lists, and no other is there."""
+    listed = {inside: digest for digest, _, inside in (line.partition("  ") for line in sums.decode().splitlines())}
+    present = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if not path.is_dir()}
+    ignore = present.pop(".gitignore", None)
+    if ignore is None or ignore.read_bytes() != GITIGNORE or present.keys() - {SUMS} != listed.keys():
+        return False
+    return all(
+        path.is_file() and hex_of(hash_file(path)[0]) == listed[inside]
+        for inside, path in present.items()
+        if inside != SUMS
+    )

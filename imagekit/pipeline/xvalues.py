@@ -1,0 +1,84 @@
+"""Prove that each `-X` value stands in the variable it was meant for. Reads the built file, and links a second one.
+
+The linker says nothing when a name is wrong. The variable is found by its symbol; a stripped file has none, so the
+address comes from a second link without `-s -w` and is read in the file that ships (the addresses are the same).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from imagekit.audit.subject import XCheck, XOutcome
+from imagekit.binary.variables import string_at, string_variable
+from imagekit.golang.artifact import Artifact
+from imagekit.golang.packages import Package, Packages
+from imagekit.targets.target import XValue
+
+Twin = Callable[[], Artifact]
+"""Links the same program without `-s -w`."""
+Listing = Callable[[], Packages]
+"""Lists the packages of the target; asked only about a variable that is not in the file."""
+
+_LARGEST_SOURCE = 4 << 20
+
+
+def check_values(artifact: Artifact, twin: Twin, listing: Listing) -> tuple[XCheck, ...]:
+    """One outcome for each `-X` value of the target, in its order."""
+    values = artifact.target.ldflags.values
+    if not values:
+        return ()
+    known = twin().path if artifact.target.ldflags.strip else artifact.path
+    return tuple(_check(value, artifact.path, known, listing) for value in values)
+
+
+def _check(value: XValue, shipped: Path, known: Path, listing: Listing) -> XCheck:
+    variable = string_variable(known, value.name)
+    if variable is None:
+        return _absent(value, listing())
+    found = variable.value if known == shipped else string_at(shipped, variable.address)
+    if found is None:
+        return _outcome(value, XOutcome.UNCHECKED, reason="its address holds no string in the stripped file")
+    if found == value.value:
+        return _outcome(value, XOutcome.PRESENT, found=found)
+    return _outcome(value, XOutcome.WRONG, found=found)
+
+
+def _outcome(value: XValue, outcome: XOutcome, *, found: str = "", reason: str = "") -> XCheck:
+    return XCheck(name=value.name, value=value.value, outcome=outcome, found=found, reason=reason)
+
+
+def _absent(value: XValue, packages: Packages) -> XCheck:
+    """A variable that the source declares was dropped by the linker; any other never was."""
+    name = value.name.rpartition(".")[2]
+    declared = any(_declares(package, name) for package in _meant(value, packages))
+    return _outcome(value, XOutcome.DROPPED if declared else XOutcome.MISSING)
+
+
+def _meant(value: XValue, packages: Packages) -> Iterator[Package]:
+    path = value.name.rpartition(".")[0]
+    if path == "main":
+        yield from (package for package in packages.roots if package.name == "main")
+    elif path in packages.by_path and packages.by_path[path].name != "main":
+        yield packages.by_path[path]
+
+
+def _declares(package: Package, name: str) -> bool:
+    """Whether a selected file declares a string variable of that name at package level, as gofmt writes it."""
+    alone = re.compile(rf"^var\s+(?:\w+\s*,\s*)*{re.escape(name)}\b(?!\s+(?!string\b|=)\w)", re.MULTILINE)
+    inside = re.compile(rf"^\t(?:\w+\s*,\s*)*{re.escape(name)}\b(?!\s+(?!string\b|=)\w)", re.MULTILINE)
+    for file in package.go_files:
+        text = _text(package.directory / file)
+        blocks = re.findall(r"^var\s*\((.*?)^\)", text, re.MULTILINE | re.DOTALL)
+        if alone.search(text) or any(inside.search(block) for block in blocks):
+            return True
+    return False
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(_LARGEST_SOURCE).decode(errors="replace")
+    except OSError:
+        return ""
