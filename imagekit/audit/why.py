@@ -33,11 +33,12 @@ def causes(subject: Subject) -> tuple[Cause, ...]:
     """The reasons for a linkage that is not static, the surest first; () where nothing at hand tells it."""
     facts = subject.facts
     found = list(_by_flags(subject))
-    if facts.linkage is not Linkage.LOADER_ONLY and subject.imports is not None:
-        if facts.cgo is CgoUse.PROVEN:
-            found += _by_cgo(subject.imports)
-        elif facts.linkage is Linkage.DYNAMIC:
-            found += _by_dynamic_imports(subject.imports)
+    if facts.linkage is Linkage.LOADER_ONLY or subject.imports is None:
+        return tuple(found)
+    if facts.cgo is CgoUse.PROVEN:
+        found += _by_cgo(subject.imports())
+    elif facts.linkage is Linkage.DYNAMIC:
+        found += _by_dynamic_imports(subject.imports())
     return tuple(found)
 
 

@@ -90,6 +90,18 @@ def test_cgo_is_an_error_only_where_it_was_to_be_off(subject, facts, expected, t
     assert [remark.severity for remark in cgo_where_off(judged, SCRATCH)] == ([severity] if severity else [])
 
 
+def _never():
+    raise AssertionError("the import graph costs a `go list`, and was not needed")
+
+
+def test_the_import_graph_is_asked_for_only_to_explain_a_refusal(subject, facts, expected, target):
+    allowed = facts(cgo=CgoUse.PROVEN, libc="musl")
+    asked = expected(target=target(cgo=Cgo.STATIC))
+    for rule in RULES:
+        if rule.check:
+            list(rule.check(subject(allowed, expected=asked, imports=_never), SCRATCH))
+
+
 @pytest.mark.parametrize(("setting", "severity"), [("0", Severity.ERROR), ("1", Severity.NOTE)])
 def test_cgo_of_a_stranger_is_judged_by_its_build_info(subject, facts, go_build, setting, severity):
     go = msgspec.structs.replace(go_build, settings={**go_build.settings, "CGO_ENABLED": setting})

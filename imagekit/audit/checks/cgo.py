@@ -31,7 +31,7 @@ def cgo_where_off(subject: Subject, _policy: Policy) -> Iterator[Remark]:
             )
         return
     libc = f" with {facts.libc}" if facts.libc else ""
-    why = causes(subject)
+    why = causes(subject) if said_off else ()
     yield Remark(
         message=f"C code is linked{libc}" + (f", though {said_off}" if said_off else ""),
         evidence=evidence,
