@@ -115,7 +115,7 @@ class LayerCache:
         except IntegrityError as error:
             self._drop(record, error.message)
             return False
-        except (OSError, UnreadableError):
+        except (FileNotFoundError, UnreadableError):
             return False
         return True
 
