@@ -69,7 +69,7 @@ def test_scratch_without_a_root_file_system(program: MakeProgram, image: MakeIma
 
 
 def test_scratch_with_hostile_values(program: MakeProgram, image: MakeImage, golden: Golden) -> None:
-    """Built by docker 20.10's classic builder, this gives the configuration that imagekit writes, byte for byte."""
+    """Nothing in a value is expanded, ends its quotes or begins a line of its own."""
     hostile = recipe(
         env={"A": HOSTILE, "B": "ends with\\"},
         labels={'key $x "q': HOSTILE},
