@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -88,6 +88,6 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     facts: BinaryFacts
     functions: FunctionNames | None = None
     expected: Expected | None = None
-    imports: ImportGraph | None = None
-    """Read only to explain a refusal: judge without it first, since the `go list` behind it costs more than all else."""
+    imports: Callable[[], ImportGraph] | None = None
+    """Asked only where a refusal must be explained, since `go list` costs more than all else; None if it cannot be."""
     source: Source = Source()

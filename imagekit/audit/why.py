@@ -36,9 +36,9 @@ def causes(subject: Subject) -> tuple[Cause, ...]:
     if facts.linkage is Linkage.LOADER_ONLY or subject.imports is None:
         return tuple(found)
     if facts.cgo is CgoUse.PROVEN:
-        found += _by_cgo(subject.imports)
+        found += _by_cgo(subject.imports())
     elif facts.linkage is Linkage.DYNAMIC:
-        found += _by_dynamic_imports(subject.imports)
+        found += _by_dynamic_imports(subject.imports())
     return tuple(found)
 
 

@@ -99,7 +99,7 @@ def built(cache: Path, listed: Callable[..., Packages]) -> Callable[..., Built]:
                 module=GoModule(root.module.path, "") if root.module else None,
                 modules=tuple(GoModule(m.path, m.version, m.sum) for m in modules.values()),
             ),
-            imports=graph_of(packages),
+            imports=lambda: graph_of(packages),
         )
         return Built(subject, packages)
 

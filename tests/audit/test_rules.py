@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from imagekit.audit.chains import ImportGraph
 from imagekit.audit.checks.cgo import cgo_where_off
 from imagekit.audit.checks.consistency import same_across_targets
 from imagekit.audit.checks.linkage import must_be_allowed
@@ -91,16 +90,16 @@ def test_cgo_is_an_error_only_where_it_was_to_be_off(subject, facts, expected, t
     assert [remark.severity for remark in cgo_where_off(judged, SCRATCH)] == ([severity] if severity else [])
 
 
-def test_verdicts_and_severities_do_not_hang_on_the_import_graph(subject, facts, expected):
-    """A pipeline may judge without it first, and list packages only where something is refused."""
-    graph = ImportGraph(main="m", imports={"m": ("x/c",), "x/c": ("C",)}, cgo={"x/c"})
-    refused = subject(facts(cgo=CgoUse.PROVEN, linkage=Linkage.DYNAMIC), expected=expected())
-    explained = msgspec.structs.replace(refused, imports=graph)
-    without, with_it = (
-        [(rule.id, r.severity) for rule in RULES if rule.check for r in rule.check(one, SCRATCH)]
-        for one in (refused, explained)
-    )
-    assert without == with_it
+def _never():
+    raise AssertionError("the import graph costs a `go list`, and was not needed")
+
+
+def test_the_import_graph_is_asked_for_only_to_explain_a_refusal(subject, facts, expected, target):
+    allowed = facts(cgo=CgoUse.PROVEN, libc="musl")
+    asked = expected(target=target(cgo=Cgo.STATIC))
+    for rule in RULES:
+        if rule.check:
+            list(rule.check(subject(allowed, expected=asked, imports=_never), SCRATCH))
 
 
 @pytest.mark.parametrize(("setting", "severity"), [("0", Severity.ERROR), ("1", Severity.NOTE)])
