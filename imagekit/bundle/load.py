@@ -30,15 +30,37 @@ class Loaded(msgspec.Struct, frozen=True):
 def load(verified: Verified, into: str, *, cancellation: Cancellation | None = None) -> tuple[Loaded, ...]:
     """Put every image of the bundle `into` a docker engine (`docker`) or a layout (`oci:DIR`), whole or not at all.
 
-    A layout that is there already gets the images added; one of the same name is replaced. Raises `UsageError` for
-    another place, `IntegrityError` if the bundle's bytes changed since they were verified.
+    A layout that is there already gets the images added; one of the same name is replaced. An engine gets those that
+    have a linux platform. Raises `UsageError` for another place or nothing to load, `ToolError` if no engine answers,
+    `IntegrityError` if the bundle's bytes changed since they were verified.
     """
     if into == "docker":
-        return _into_docker(verified)
+        return _into_docker(verified, cancellation)
     kind, _, directory = into.partition(":")
     if kind == "oci" and directory:
         return _into_layout(verified, Path(directory), cancellation or Cancellation())
     raise UsageError(f"cannot load into {into!r}", hint="write --into docker or --into oci:DIR")
+
+
+def _into_docker(verified: Verified, cancellation: Cancellation | None) -> tuple[Loaded, ...]:
+    """The whole tar through the engine's socket; a piece that is not as verified ends it, and nothing is loaded."""
+    from imagekit.oci.engine import find_engine
+
+    entries = msgspec.json.decode(verified.hybrid.files["manifest.json"], type=tuple[_DockerEntry, ...])
+    known = {tag for entry in entries for tag in entry.repo_tags}
+    images = [image for image in verified.images if known.intersection(image.docker_tags)]
+    if not images:
+        raise UsageError(f"{verified.source} holds no image for linux", hint="use --into oci:DIR")
+    engine = find_engine()
+    try:
+        engine.load(verified.source.pieces(), cancellation=cancellation)
+        return tuple(Loaded(image.ref_name, engine.image_id(image.docker_tags[0])) for image in images)
+    finally:
+        engine.close()
+
+
+class _DockerEntry(msgspec.Struct, rename="pascal"):
+    repo_tags: tuple[str, ...]
 
 
 def _into_layout(verified: Verified, directory: Path, cancellation: Cancellation) -> tuple[Loaded, ...]:

@@ -138,10 +138,10 @@ def _verified(
 
 
 def _fitting(source: Sealed, step: Callable[[], T]) -> T:
-    """The step's result; what cannot be read in a bundle that is signed is a broken promise, not a wrong argument."""
+    """The step's result; what cannot be, or be read, in a signed bundle is a broken promise, not a wrong argument."""
     try:
         return step()
-    except UnreadableError as error:
+    except (UnreadableError, UsageError) as error:
         raise IntegrityError(f"{source}: {error.message}", hint=error.hint or _AGAIN) from error
 
 

@@ -107,6 +107,8 @@ def load(
     limit_time(timeout)
     with _verified(bundle, trust, policy, volumes) as verified:
         loaded = load(verified, into, cancellation=SWITCH)
+        for name in {image.ref_name for image in verified.images} - {image.name for image in loaded}:
+            _say(f"{name} was not loaded: it has no linux platform")
     for image in loaded:
         _say(f"loaded {image.name} into {into}")
         print(line(image.where))

@@ -38,6 +38,8 @@ DOCKER_PLATFORM = Platform("linux", "amd64")
 SUMS = "SHA256SUMS"
 _OWN = ("oci-layout", "index.json", "manifest.json")
 _EXTRA = re.compile(r"(?!blobs/|/)(?!.*(^|/)\.{0,2}(/|$))[A-Za-z0-9._/-]{1,100}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,254}")
+"""What `org.opencontainers.image.ref.name` may be (OCI image spec, annotations.md), and any docker reference is."""
 _MOST_DOCUMENTS = 10_000
 _DEEPEST = 4
 
@@ -152,6 +154,9 @@ def _check_names(images: Sequence[NamedImage], extra_files: Mapping[str, bytes])
     for kind, given in (("name", names), ("tag", tags)):
         for one in sorted({one for one in given if given.count(one) > 1}):
             raise UsageError(f"two images have the {kind} {one!r}", hint="put them into two tars, or rename one")
+    for name in (*names, *tags):
+        if not _NAME.fullmatch(name):
+            raise UsageError(f"{name!r} cannot be the name of an image", hint="use letters, digits and . _ : / @ + -")
     for path in extra_files:
         if not _EXTRA.fullmatch(path) or path in _OWN or path.startswith(SUMS):
             raise UsageError(f"{path!r} cannot be an extra file of the tar")

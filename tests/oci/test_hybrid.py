@@ -236,6 +236,14 @@ def test_two_images_cannot_have_one_name(names: tuple[str, str], tags: tuple[str
     assert isinstance(raised.value, ImagekitError)
 
 
+@pytest.mark.parametrize("name", ["", "a b", "a\nb", "-rf", "ünï", "a" * 256, "$(id)"])
+def test_names_that_no_tool_could_say(name: str) -> None:
+    store = Memory()
+    for named in (NamedImage(image(store), name), NamedImage(image(store), "app", (name,))):
+        with pytest.raises(UsageError, match="cannot be the name of an image"):
+            hybrid.plan(store, [named])
+
+
 @pytest.mark.real
 def test_skopeo_reads_it_as_both(tmp_path: Path) -> None:
     store = Memory()
