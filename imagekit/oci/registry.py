@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 from urllib.parse import urlencode, urlsplit
 
 from imagekit.content import CHUNK, Digest, Readable, digest_of, hash_stream, parse_digest
@@ -26,7 +26,8 @@ from imagekit.oci.documents import (
     decode_document,
 )
 from imagekit.oci.reference import Reference, check_tag, is_loopback
-from imagekit.oci.transport import PassingError, Transport, drain, failure, moved, origin, read_piece, shown_url
+from imagekit.oci.streams import Body, Unclosed, rewinder
+from imagekit.oci.transport import PassingError, Transport, drain, failure, moved, origin, shown_url
 from imagekit.text import line
 from imagekit.workers import Cancellation, Workers
 
@@ -207,7 +208,7 @@ class Repository:
 
     def _upload(self, stream: Readable, expected: Descriptor) -> None:
         """POST, then PUT in one piece; from the start again after a failure that may pass, if `stream` can go back."""
-        rewind = _rewinder(stream)
+        rewind = rewinder(stream)
 
         def action() -> None:
             try:
@@ -226,7 +227,7 @@ class Repository:
         location = moved(url, started.headers.get("Location", ""))
         target = f"{location}{'&' if urlsplit(location).query else '?'}{urlencode({'digest': expected.digest})}"
         headers = {"Content-Type": _OCTETS, "Content-Length": str(expected.size)}
-        with VerifyingReader(_Kept(stream), expected) as body:
+        with VerifyingReader(Unclosed(stream), expected) as body:
             answer = self._try("PUT", target, headers, body, wanted=(201, 204, 200))
         self._check_kept(answer, expected)
 
@@ -276,50 +277,6 @@ class Repository:
 
     def _may_retry(self, answer: BaseHTTPResponse, url: str, sent: Mapping[str, str]) -> bool:
         return origin(url) == origin(self._url) and self._authorization.answer(answer, sent.get("Authorization", ""))
-
-
-class Body(io.RawIOBase):
-    """An answer's bytes, as they came; closing it early closes the connection."""
-
-    def __init__(self, answer: BaseHTTPResponse, what: str) -> None:
-        self._answer, self._what, self._ended = answer, what, False
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """At most `size` bytes, all for a negative one; raises `NetworkError` for an answer that breaks off."""
-        wanted = None if size is None or size < 0 else size
-        piece = read_piece(self._answer, wanted, self._what)
-        self._ended = self._ended or (not piece and size != 0)
-        return piece
-
-    def readinto(self, buffer: Any, /) -> int:
-        piece = self.read(len(buffer))
-        buffer[: len(piece)] = piece
-        return len(piece)
-
-    def close(self) -> None:
-        if not self.closed:
-            (self._answer.release_conn if self._ended else self._answer.close)()
-        super().close()
-
-
-class _Kept:
-    """A stream that its reader cannot close: it may be needed again from the start."""
-
-    def __init__(self, stream: Readable) -> None:
-        self.read = stream.read
-
-
-def _rewinder(stream: Readable) -> Callable[[], bool]:
-    """Brings `stream` back to where it is now; gives False if it cannot go back."""
-    seekable = getattr(stream, "seekable", None)
-    if seekable is None or not seekable():
-        return lambda: False
-    seek: Callable[[int], int] = stream.seek  # type: ignore[attr-defined]  # `seekable` said so
-    start: int = stream.tell()  # type: ignore[attr-defined]
-    return lambda: seek(start) == start
 
 
 def _read_document(stream: Readable, expected: Descriptor) -> bytes:

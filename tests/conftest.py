@@ -1,0 +1,131 @@
+"""What every room's tests share: the foreign tools, and a docker engine that one session starts at most once."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import docker
+import pytest
+
+_OWN = "IMAGEKIT_TEST_ENGINE"
+"""The folder, known to every worker of a session, where an engine of our own lives."""
+_SYSTEM = "unix:///var/run/docker.sock"
+_START, _STOP = 60.0, 30.0
+Peer = Callable[[str], Path]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        os.environ[_OWN] = tempfile.mkdtemp(prefix="imagekit-engine-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        _stop_own(Path(os.environ.pop(_OWN)))
+
+
+@pytest.fixture(scope="session")
+def peer() -> Peer:
+    """The path of a foreign tool by its name; a missing one is an error that says how to get it, never a skip."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "imagekit-peers"
+    root = Path(os.environ.get("IMAGEKIT_PEERS") or cache)
+    places = os.pathsep.join([str(root / "bin"), str(root), os.environ["PATH"], "/usr/sbin", "/sbin"])
+
+    def find(name: str) -> Path:
+        found = shutil.which(name, path=places)
+        if found is None:
+            raise FileNotFoundError(f"{name} is not here: run `make oracles engine`, or set IMAGEKIT_PEERS")
+        return Path(found)
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def docker_engine(peer: Peer) -> Iterator[str]:
+    """The address of a docker engine, also in `DOCKER_HOST`: the one that runs here, else one of the session's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("DOCKER_CONTEXT", raising=False)
+        address = os.environ.get("DOCKER_HOST") or _SYSTEM
+        if not _answers(address):
+            address = _own_engine(peer)
+        patch.setenv("DOCKER_HOST", address)
+        yield address
+
+
+def _own_engine(peer: Peer) -> str:
+    """Start dockerd unless another worker of this session did; its address once it answers."""
+    home = Path(os.environ[_OWN])
+    address = f"unix://{home}/docker.sock"
+    with _locked(home / "lock"):
+        if not _answers(address):
+            _start(peer("dockerd"), home, address)
+    return address
+
+
+def _start(dockerd: Path, home: Path, address: str) -> None:
+    if os.geteuid() != 0:
+        raise PermissionError("no docker engine answers, and only root can start one: start it, or set DOCKER_HOST")
+    words = [dockerd, "--data-root", home / "root", "--exec-root", home / "exec", "-p", home / "pid", "-H", address]
+    # where iptables and runc stand on Debian
+    environment = os.environ | {"PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"}
+    with (home / "log").open("wb") as log:
+        started = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True, env=environment)
+    deadline = time.monotonic() + _START
+    while not _answers(address):
+        if started.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"dockerd did not start:\n{(home / 'log').read_text()[-4000:]}")
+        time.sleep(0.2)
+
+
+def _answers(address: str) -> bool:
+    try:
+        client = docker.DockerClient(base_url=address, timeout=10)
+        try:
+            return bool(client.ping())
+        finally:
+            client.close()
+    except (docker.errors.DockerException, OSError):
+        return False
+
+
+def _stop_own(home: Path) -> None:
+    """End the engine that this session started, by its pid, and remove all that it kept."""
+    pid_file = home / "pid"
+    if pid_file.exists():
+        pid = int(pid_file.read_text())
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + _STOP
+        while _runs(pid) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        _unmount(home)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def _runs(pid: int) -> bool:
+    """Whether it is a process still; a zombie, whose parent was a worker, is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _unmount(home: Path) -> None:
+    mounts = [entry.split()[1] for entry in Path("/proc/mounts").read_text().splitlines()]
+    for mount in sorted((mount for mount in mounts if mount.startswith(f"{home}/")), reverse=True):
+        subprocess.run(["umount", "-l", mount], check=False)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
