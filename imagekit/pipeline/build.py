@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Generator, Sequence
 from functools import partial
 
 import msgspec
 
 from imagekit.audit.finding import Finding
-from imagekit.audit.judge import Report
-from imagekit.audit.subject import Subject
+from imagekit.audit.judge import Report, judge
 from imagekit.pipeline.checking import run_all
 from imagekit.pipeline.compiling import Compiled, compile_all
 from imagekit.pipeline.ground import Ground
 from imagekit.pipeline.inspecting import inspect
-from imagekit.pipeline.judging import ask, findings_of_failure, judge_all, subject_of
+from imagekit.pipeline.judging import ask, findings_of_failure, subjects_of
 from imagekit.pipeline.progress import Event, Phase, Progress, Said, Stage
-from imagekit.pipeline.ready import Ready
 from imagekit.pipeline.shipping import Passed, Shipped
 from imagekit.pipeline.sources import Sources, gather
 from imagekit.pipeline.writing import write
@@ -119,17 +118,13 @@ def _judge(
     findings: Sequence[Finding],
     cancellation: Cancellation,
 ) -> Report:
-    judged: list[tuple[Ready, Subject]] = [
-        (one.ready, subject) for one in judgeable for subject in subject_of(ground, one.ready, one.inspected, one.asked)
+    subjects = [
+        subject
+        for one in judgeable
+        for subject in subjects_of(ground, one.ready, one.inspected, one.asked, cancellation)
     ]
-    return judge_all(
-        ground,
-        judged,
-        ground.policy,
-        weaknesses=sources.weaknesses,
-        findings=findings,
-        cancellation=cancellation,
-    )
+    today = datetime.datetime.now(datetime.UTC).date()
+    return judge(subjects, ground.policy, today=today, weaknesses=sources.weaknesses, findings=findings)
 
 
 def _told(judgeable: Sequence[Passed]) -> Generator[Event, None, None]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imagekit.content import whole_file
-from imagekit.errors import UsageError
-from imagekit.oci.hybrid import write_hybrid
+from imagekit.errors import ToolError, UsageError
+from imagekit.oci.hybrid import pieces, plan, write_hybrid
 from imagekit.oci.reference import Reference
 from imagekit.oci.store import Layout
 from imagekit.pipeline.build import Built
 from imagekit.pipeline.shipping import ShippedImage
 from imagekit.platform import Platform
 from imagekit.workers import Cancellation
+
+if TYPE_CHECKING:
+    from imagekit.oci.engine import Engine
 
 
 def push(built: Built, reference: str, cancellation: Cancellation) -> str:
@@ -39,19 +43,22 @@ def tarball(built: Built, path: Path) -> None:
 def load(built: Built, cancellation: Cancellation) -> tuple[str, ...]:
     """Load each image for the engine's own platform; the engine's ids, in the order of the images.
 
-    Raises `ToolError` if no engine answers.
+    Raises `ToolError` if no engine answers, or if one has another image than was sent.
     """
     from imagekit.oci.engine import find_engine
 
-    engine = find_engine()
-    return tuple(_load(engine, built, image, engine.platform, cancellation) for image in built.shipped.images)
+    with closing(find_engine()) as engine:
+        own = Platform.parse(engine.version().platform)
+        return tuple(_load(engine, built, image, own, cancellation) for image in built.shipped.images)
 
 
-def _load(engine: object, built: Built, image: ShippedImage, platform: Platform, cancellation: Cancellation) -> str:
-    with tempfile.TemporaryFile() as stream:
-        write_hybrid(_layout(built), [image.named], {}, stream, prefer=platform)
-        stream.seek(0)
-        return engine.load(stream, cancellation=cancellation)
+def _load(engine: Engine, built: Built, image: ShippedImage, own: Platform, cancellation: Cancellation) -> str:
+    layout = _layout(built)
+    hybrid = plan(layout, [image.named], prefer=own)
+    loaded = engine.load(pieces(hybrid, layout), cancellation=cancellation)
+    if not loaded:
+        raise ToolError(f"the engine loaded nothing of {image.assembled.name}", hint="is there a linux platform in it?")
+    return loaded[0].id
 
 
 def only(built: Built, option: str) -> ShippedImage:

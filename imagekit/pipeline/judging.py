@@ -5,17 +5,14 @@ Starts `go list`, once for each file that was never judged before or is refused.
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator
+from functools import cache, partial
 
 import msgspec
 
 from imagekit.audit.cgo_required import cgo_required
 from imagekit.audit.finding import Finding
-from imagekit.audit.judge import Report, judge
 from imagekit.audit.listed import graph_of, obstacles
-from imagekit.audit.policy import Policy
 from imagekit.audit.subject import Expected, Source, Subject, Vcs, XCheck
 from imagekit.binary.facts import GoModule
 from imagekit.content import canonical_json, digest_of, hex_of
@@ -27,7 +24,6 @@ from imagekit.pipeline.inspecting import Inspected, LinkedNames, remember
 from imagekit.pipeline.ready import Ready
 from imagekit.pipeline.xvalues import check_values
 from imagekit.sbom.edges import STDLIB, module_imports
-from imagekit.source.weakness import Weakness
 from imagekit.workers import Cancellation
 
 
@@ -109,8 +105,14 @@ def _module(listed: ListedModule) -> GoModule:
     return GoModule(listed.path, listed.version, listed.sum, replace)
 
 
-def subject_of(ground: Ground, ready: Ready, inspected: Inspected, asked: Asked) -> Iterator[Subject]:
-    """The subjects of one artifact, one a slice; labelled by their place in dist/."""
+def subjects_of(
+    ground: Ground, ready: Ready, inspected: Inspected, asked: Asked, cancellation: Cancellation
+) -> Iterator[Subject]:
+    """The subjects of one artifact, one a slice; labelled by their place in dist/.
+
+    The import graph is listed only if a rule asks for it, and once.
+    """
+    graph = None if ready.prebuilt is not None else cache(lambda: graph_of(listing(ground, ready, cancellation)))
     path = f"bin/{ready.target.slug}/{ready.target.filename}"
     for facts in inspected.slices:
         label = f"{path}#{facts.slice}" if facts.slice else path
@@ -121,6 +123,7 @@ def subject_of(ground: Ground, ready: Ready, inspected: Inspected, asked: Asked)
             facts=facts,
             functions=LinkedNames(inspected.artifact.path),
             expected=_expected(ground, ready, asked),
+            imports=graph,
             source=Source(kind="file", path=label),
         )
 
@@ -139,31 +142,6 @@ def _expected(ground: Ground, ready: Ready, asked: Asked) -> Expected:
         vcs=Vcs(git.commit, git.dirty) if git is not None and git.commit else None,
         x_values=asked.x_values,
     )
-
-
-def judge_all(
-    ground: Ground,
-    judged: Sequence[tuple[Ready, Subject]],
-    policy: Policy,
-    *,
-    weaknesses: Sequence[Weakness],
-    findings: Sequence[Finding],
-    cancellation: Cancellation,
-) -> Report:
-    """The report on all targets together; what is refused is judged once more with its import graph at hand."""
-    today = datetime.datetime.now(datetime.UTC).date()
-    subjects = [subject for _, subject in judged]
-    report = judge(subjects, policy, today=today, weaknesses=weaknesses, findings=findings)
-    wanting = {found.subject for found in report.findings if found.rule in ("linkage", "cgo")}
-    if not wanting:
-        return report
-    explained = [
-        msgspec.structs.replace(subject, imports=graph_of(listing(ground, ready, cancellation)))
-        if subject.path in wanting and ready.prebuilt is None
-        else subject
-        for ready, subject in judged
-    ]
-    return judge(explained, policy, today=today, weaknesses=weaknesses, findings=findings)
 
 
 def findings_of_failure(
