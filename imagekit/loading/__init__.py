@@ -15,11 +15,11 @@ import msgspec
 
 from imagekit.loading.decode import plain_value, wanted
 from imagekit.loading.marks import Marks, Way
-from imagekit.loading.mistakes import Mistake, refusal
+from imagekit.loading.mistakes import Mistake, nearest, refusal
 from imagekit.loading.nodes import parse
 from imagekit.loading.source import read_source
 
-__all__ = ["Loaded", "Marks", "Mistake", "Way", "load_document", "refusal"]
+__all__ = ["Loaded", "Marks", "Mistake", "Way", "load_document", "nearest", "refusal"]
 
 T = TypeVar("T")
 

@@ -5,12 +5,11 @@ Imported late: jsonschema is slow to load, and needed only here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
+from collections.abc import Iterator
 from typing import Any
 
 from imagekit.loading.marks import Marks, Way
-from imagekit.loading.mistakes import Mistake
+from imagekit.loading.mistakes import Mistake, nearest
 
 SchemaError = Any
 """`jsonschema.exceptions.ValidationError`; its stubs call every field possibly unset, which it is not here."""
@@ -32,13 +31,6 @@ def explain(value: Any, schema: dict[str, Any], marks: Marks) -> list[Mistake]:
 
     validator = Draft202012Validator(schema, format_checker=FormatChecker(("date",)))
     return [mistake for error in validator.iter_errors(value) for mistake in _mistakes(error, schema, marks)]
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint: `did you mean 'flags'?`, or all that is known if nothing is near."""
-    names = [str(name) for name in known]
-    close = get_close_matches(word, names, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(names)}"
 
 
 def _mistakes(error: SchemaError, schema: dict[str, Any], marks: Marks) -> Iterator[Mistake]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Self
 
 from imagekit.errors import ConfigError
-from imagekit.loading.mistakes import Mistake, refusal
+from imagekit.loading.mistakes import NOWHERE, Mistake, refusal
 from imagekit.loading.nodes import ListNode, MapNode, Node
 from imagekit.loading.source import Source
 
@@ -17,14 +18,19 @@ Way = tuple[str | int, ...]
 class Marks:
     """Way into the document -> place in the file; what is not written there has its nearest ancestor's place."""
 
-    def __init__(self, source: Source, root: Node) -> None:
+    def __init__(self, source: Source, root: Node, kept: Mapping[str, Sequence[int]] = MappingProxyType({})) -> None:
         self._source = source
         self._root = root
+        self._kept = kept
 
     @classmethod
     def nowhere(cls, name: str) -> Self:
         """The marks of settings that no file holds."""
         return cls(Source(name, ""), MapNode(0, 0, []))
+
+    def only(self, kept: Mapping[str, Sequence[int]]) -> Self:
+        """The marks of a value of which, in these lists, only the items with these numbers are left."""
+        return type(self)(self._source, self._root, kept)
 
     @property
     def name(self) -> str:
@@ -43,13 +49,15 @@ class Marks:
     def origin(self, *way: str | int) -> str:
         """`imagekit.yaml:9`, or `default` for what the document does not say."""
         node: Node | None = self._root
-        for step in way:
+        for step in self._written(way):
             found = _child(node, step) if node else None
             node = found[1] if found else None
         return self.line(*way) if node else "default"
 
     def mistake(self, way: Way, message: str, hint: str = "", *, key: bool = False) -> Mistake:
         """A mistake in the value at `way`, in its key if `key`."""
+        if not self._source.text:
+            return Mistake(NOWHERE, 0, message, hint)
         line, column = self._find(way, key=key)
         return Mistake(line, column, message, hint, self._source.line(line))
 
@@ -60,13 +68,20 @@ class Marks:
     def _find(self, way: Sequence[str | int], *, key: bool = False) -> tuple[int, int]:
         node = self._root
         place = (node.line, node.column)
-        for depth, step in enumerate(way, 1):
+        for depth, step in enumerate(self._written(way), 1):
             found = _child(node, step)
             if found is None:
                 break
             key_place, node = found
             place = key_place if key and depth == len(way) else (node.line, node.column)
         return place
+
+    def _written(self, way: Sequence[str | int]) -> Sequence[str | int]:
+        """The way in the file, whose lists may be longer."""
+        match tuple(way):
+            case (str() as key, int() as number, *rest) if key in self._kept:
+                return (key, self._kept[key][number], *rest)
+        return way
 
 
 def _child(node: Node, step: str | int) -> tuple[tuple[int, int], Node] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -10,6 +10,8 @@ from imagekit.errors import ConfigError
 from imagekit.loading.credentials import redacted
 from imagekit.text import line as one_line
 
+NOWHERE = -1
+"""The line of what no file holds."""
 _MOST_SHOWN = 50
 _WIDTH = 100
 """Characters of a long line that are shown around the caret."""
@@ -31,7 +33,8 @@ def refusal(name: str, mistakes: Sequence[Mistake]) -> ConfigError:
     shown = [_told(name, mistake) for mistake in ordered[:_MOST_SHOWN]]
     if len(ordered) == 1:
         return ConfigError(shown[0], hint=redacted(ordered[0].hint))
-    heading = f"{name}: {len(ordered)} mistakes, the first in line {ordered[0].line + 1}"
+    place = "" if ordered[0].line == NOWHERE else f", the first in line {ordered[0].line + 1}"
+    heading = f"{name}: {len(ordered)} mistakes{place}"
     if len(ordered) > _MOST_SHOWN:
         shown.append(f"… and {len(ordered) - _MOST_SHOWN} more")
     return ConfigError("\n".join([heading, *shown]), hint="correct the lines above")
@@ -41,7 +44,8 @@ def _told(name: str, mistake: Mistake) -> str:
     """`file:line:column: message`, the line with a caret under the column, and the way out."""
     number = str(mistake.line + 1)
     margin = " " * len(number)
-    told = [f"{one_line(name)}:{number}:{mistake.column + 1}: {one_line(redacted(mistake.message))}"]
+    place = "" if mistake.line == NOWHERE else f":{number}:{mistake.column + 1}"
+    told = [f"{one_line(name)}{place}: {one_line(redacted(mistake.message))}"]
     if mistake.shown.strip():
         before, after = _window(redacted(mistake.shown), mistake.column)
         told += [f"  {number} | {before}{after}", f"  {margin} | {' ' * len(before)}^"]
@@ -56,3 +60,12 @@ def _window(text: str, column: int) -> tuple[str, str]:
     before = ("…" if start else "") + one_line(text[start:column])
     after = one_line(text[column : start + _WIDTH])
     return before, after + ("…" if len(text) > start + _WIDTH else "")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint: `did you mean 'flags'?`, or all that is known if nothing is near."""
+    from difflib import get_close_matches
+
+    names = [str(name) for name in known]
+    close = get_close_matches(word, names, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(names)}"

@@ -79,10 +79,9 @@ def check_gcflag(text: str) -> str:
     """One value of `-gcflags`, `[pattern=]-flag…`, with single spaces; no flag in it may name a file."""
     if not text.isprintable() or any(quote in text for quote in "'\"\\"):
         raise ConfigError(f"gcflags: {text!r} has a quote or a control character", hint="write one plain line")
-    pattern, equals, rest = text.partition("=")
-    if not equals or text.startswith("-"):
-        pattern, rest = "", text
-    if pattern and not _PATTERN.fullmatch(pattern):
+    for_packages = "=" in text and not text.startswith("-")
+    pattern, _, rest = text.partition("=") if for_packages else ("", "", text)
+    if for_packages and not _PATTERN.fullmatch(pattern):
         raise ConfigError(f"gcflags: {pattern!r} is not a package pattern", hint="write e.g. all=-N")
     flags = [_checked_gcflag(word) for word in rest.split()]
     if not flags:

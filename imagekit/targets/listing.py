@@ -1,4 +1,4 @@
-"""Targets for people and for CI: the matrix as JSON, CI job matrices, and each setting of one target with its origin."""
+"""Targets for people and for CI: the matrix as JSON, CI job matrices, and one target's settings with their origins."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from imagekit.errors import UsageError
-from imagekit.loading.explain import nearest
+from imagekit.loading import nearest
 from imagekit.platform import Selector, selected
 from imagekit.targets.target import Target
 

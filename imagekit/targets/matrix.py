@@ -33,7 +33,7 @@ def expand(builds: Sequence[Build], fill: Fill, marks: Marks | None = None) -> t
     `fill` fills the templates of a text for one cell; `marks` are those of imagekit.yaml, None if there is none.
     Raises one `ConfigError` with every mistake and its line.
     """
-    expansion = _Expansion(fill, marks or Marks.nowhere("the builds without a configuration"))
+    expansion = _Expansion(fill, marks or Marks.nowhere("command line"))
     targets = [target for number, build in enumerate(builds) for target in expansion.targets(build, ("builds", number))]
     if expansion.mistakes:
         raise expansion.marks.refusal(expansion.mistakes)

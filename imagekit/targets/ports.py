@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from types import MappingProxyType
 
 from imagekit.errors import ConfigError
@@ -68,7 +67,7 @@ def read_port(text: str, levels: Mapping[str, str]) -> tuple[Platform, str]:
     _require_port(platform)
     if platform.architecture == "arm":
         platform = Platform(platform.os, "arm", platform.variant or "v7")
-        return platform, _known_level("arm", platform.variant.removeprefix("v"), text)
+        return platform, _known_level("arm", platform.variant, text).removeprefix("v")
     if not platform.variant:
         return platform, levels.get(platform.architecture) or default_level(platform.architecture)
     spelled = "v8.0" if (platform.architecture, platform.variant) == ("arm64", "v8") else platform.variant
@@ -106,13 +105,15 @@ def _require_port(platform: Platform) -> None:
 
 def _known_level(architecture: str, level: str, written: str) -> str:
     known = LEVELS.get(architecture, ())
-    if level not in known:
-        names = [f"v{one}" for one in known] if architecture == "arm" else list(known)
+    names = [f"v{one}" for one in known] if architecture == "arm" else known
+    if level not in names:
         cure = f"{architecture} has {', '.join(names)}" if names else f"{architecture} has no levels; leave it out"
         raise ConfigError(f"{written!r} names a CPU level that Go does not have: {level!r}", hint=cure)
     return level
 
 
 def _near(word: str, known: Mapping[str, object] | list[str]) -> str:
+    from difflib import get_close_matches
+
     close = get_close_matches(word, list(known), n=3, cutoff=0.5)
     return f"did you mean {' or '.join(close)}?" if close else "`go tool dist list` names all"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
 from imagekit.errors import ConfigError
 from imagekit.loading.credentials import credential_in
+from imagekit.targets.target import Target
 
 if TYPE_CHECKING:
     from imagekit.source.git import GitState
@@ -47,6 +48,17 @@ class Cell(msgspec.Struct, frozen=True):
     arch: str = ""
     variant: str = ""
     tags: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, target: Target) -> Self:
+        """The cell of a target."""
+        platform = target.platform
+        return cls(target.build, platform.os, platform.architecture, platform.variant, target.tags)
+
+    def values(self) -> dict[str, Any]:
+        """The names that have a value: what stands for several platforms has an id only."""
+        names = ("id", "os", "arch", "variant", "tags") if self.os else ("id",)
+        return {name: getattr(self, name) for name in names}
 
 
 def context_of(git: GitState | None, allowed: Iterable[str], environment: Mapping[str, str]) -> TemplateContext:
@@ -117,7 +129,7 @@ def _filled(text: str, context: TemplateContext, cell: Cell | None) -> str:
         if value := getattr(context, name):
             values[name] = _one_value(name, value)
     if cell is not None:
-        values |= msgspec.structs.asdict(cell)
+        values |= cell.values()
     return rendered(text, values)
 
 
