@@ -20,8 +20,8 @@ _CANDIDATES = 16
 """Places with the magic that are tried; programs that read build info hold it twice."""
 _VERSION_LIMIT, _MODULES_LIMIT = 1 << 12, 1 << 20
 _MODULE_LIMIT = 1 << 14
-_ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", '"': '"', "'": "'"}
-_ESCAPE = re.compile(r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-7]{3}|.)", re.DOTALL)
+_ESCAPES = dict(zip("abfnrtv\\\"'", (bytes([c]) for c in b"\a\b\f\n\r\t\v\\\"'"), strict=True))
+_ESCAPE = re.compile(rb"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-7]{3}|.)", re.DOTALL)
 
 
 def read(view: Window, layout: Layout) -> tuple[GoBuild, int] | None:
@@ -126,6 +126,8 @@ def parse(version: str, text: str) -> GoBuild:
             main = len(modules) if kind == "mod" else main
             modules.append(_module(rest))
         elif kind == "=>":
+            if not modules:
+                raise ValueError("a replacement of nothing")
             modules[-1] = GoModule(modules[-1].path, modules[-1].version, modules[-1].sum, _module(rest))
         elif kind == "build":
             key, value = _setting(rest)
@@ -167,13 +169,16 @@ def _unquoted(text: str) -> str:
     """strconv.Unquote for the quotes that build info uses."""
     if len(text) < 2 or _quote_end(text) != len(text):
         raise ValueError(text)
-    return text[1:-1] if text[0] == "`" else _ESCAPE.sub(_escape, text[1:-1])
+    return text[1:-1] if text[0] == "`" else readable(_ESCAPE.sub(_escape, text[1:-1].encode()))
 
 
-def _escape(match: re.Match[str]) -> str:
-    body = match[0][1:]
-    if body[0] in "xuU":
-        return chr(int(body[1:], 16))
+def _escape(match: re.Match[bytes]) -> bytes:
+    """`\\x` and octal name a byte, `\\u` a character, a letter one of Go's own."""
+    body = match[0][1:].decode()
+    if body[0] in "uU" and len(body) > 1:
+        return chr(min(int(body[1:], 16), 0x110000)).encode()
     if len(body) == 3:
-        return chr(int(body, 8))
+        return bytes([int(body[1:], 16) if body[0] == "x" else int(body, 8)])
+    if body not in _ESCAPES:
+        raise ValueError(body)
     return _ESCAPES[body]

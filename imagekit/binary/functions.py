@@ -74,7 +74,10 @@ class FunctionTable:
             yield from (readable(name) for name in whole if name)
 
     def packages(self) -> frozenset[str]:
-        """Import paths of the packages that the functions belong to; generated and assembly functions have none."""
+        """Import paths of the packages that the functions belong to; generated and assembly functions have none.
+
+        The runtime brings a few functions of `os/signal` and `runtime/debug` even if nothing imports these.
+        """
         return frozenset(filter(None, map(goname.package_of, self.names())))
 
 

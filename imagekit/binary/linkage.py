@@ -36,7 +36,8 @@ def of_elf(program: Elf, code: GoCode, cgo: CgoUse, system: str) -> Verdict:
     mode = code.setting("-buildmode")
     if mode in ("c-shared", "plugin"):
         return _verdict(Linkage.LIBRARY, "build info", code.build_offset, f"-buildmode={mode}")
-    if program.kind == elf.ET_DYN and not asks and (dynamic.needed or dynamic.soname):
+    entered = program.entry != 0 or dynamic.pie
+    if program.kind == elf.ET_DYN and not asks and (dynamic.needed or dynamic.soname or not entered):
         return _verdict(Linkage.LIBRARY, "PT_DYNAMIC", dynamic_at, "ET_DYN without PT_INTERP: a shared object")
     if fault := _cannot_start(program):
         return fault
