@@ -31,6 +31,7 @@ class Variables:
     """What `env.` finds: the values by name, and no attribute or method of a dict."""
 
     __slots__ = ("_values",)
+    __iter__ = __contains__ = None
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self._values = values

@@ -64,7 +64,7 @@ class Cell(msgspec.Struct, frozen=True):
 def context_of(git: GitState | None, allowed: Iterable[str], environment: Mapping[str, str]) -> TemplateContext:
     """The context of a run: the repository's state, and those of the `allowed` variables that are set."""
     seen = {name: environment[name] for name in allowed if name in environment}
-    if git is None:
+    if git is None or not git.commit:
         return TemplateContext(env=seen)
     return TemplateContext(
         version=version_of(git),

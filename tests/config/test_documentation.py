@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import re
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 
 from imagekit.audit.policy import PolicyDocument
 from imagekit.config import archive_names, images_of, load, targets_of
-from imagekit.errors import ConfigError
+from imagekit.errors import ConfigError, ImagekitError
 from imagekit.loading import load_document
 from imagekit.targets import allowlist, ports
 from imagekit.targets.templating import TemplateContext
@@ -96,3 +98,42 @@ def test_the_example_of_a_refusal_is_what_imagekit_says(module: Path) -> None:
 def test_the_tables_name_everything(names: tuple[str, ...]) -> None:
     assert all(f"-{name}`" in PAGE or name in PAGE for name in names)
     assert all(f"`{name}`" in PAGE for name in allowlist.ENV_NAMES)
+
+
+PIECES = (
+    *(
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        "- ",
+        "\n",
+        "  ",
+        "*a",
+        "&a ",
+        "!x ",
+        "'",
+        '"',
+        "{{ version }}",
+        "null",
+        "~",
+        "true",
+        "1",
+    ),
+    *("|\n", "? ", "<<: ", "#", "---\n", "\t", "%", "\x85", "é", "id", "/", "linux/*", "!", "\x00", "\ufffe"),
+)
+
+
+def test_a_damaged_configuration_is_refused_and_never_breaks(module: Path) -> None:
+    chance, path = random.Random(7), module / "imagekit.yaml"
+    for _ in range(400):
+        text = COMPLETE
+        for _ in range(chance.randint(1, 4)):
+            place = chance.randrange(len(text))
+            text = text[:place] + chance.choice(PIECES) + text[place + chance.choice((0, 0, 1, 3, 10)) :]
+        path.write_text(text)
+        with contextlib.suppress(ImagekitError):
+            config = load(path)
+            archive_names(config, targets_of(config, CONTEXT), CONTEXT)
+            images_of(config, CONTEXT)

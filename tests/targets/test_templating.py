@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import time
 from pathlib import Path
 
@@ -91,6 +93,8 @@ def test_a_template_is_filled(template: str, result: str) -> None:
         ("{{ env._values }}", "env._values is not set"),
         ("{{ env.__class__ }}", "env.__class__ is not set"),
         ("{{ env }}", "env is not a value"),
+        ("{{ 'a' in env }}", "cannot be filled"),
+        ("{{ env | join }}", "cannot be filled"),
         ("{{ env.PATH }}", "env.PATH is not set, or not named in template_env"),
         ("{{ version | attr('x') }}", "the filter 'attr' is not known here"),
         ("{{ version | center(999999999) }}", "the filter 'center' is not known here"),
@@ -189,4 +193,57 @@ def test_only_named_variables_that_are_set_are_seen() -> None:
     context = context_of(PLAIN, ["CI", "NONE"], {"CI": "yes", "SECRET": "x"})
     assert context.env == {"CI": "yes"}
     assert context.commit_time == "2026-11-24T06:00:00Z"
-    assert context_of(None, [], {}).version == "0.0.0-unversioned"
+    unborn = msgspec.structs.replace(PLAIN, commit="", short="", commit_time=0)
+    for git in (None, unborn):
+        assert context_of(git, [], {}) == TemplateContext(version="0.0.0-unversioned")
+
+
+WORDS = (
+    *(
+        "version",
+        "tag",
+        "env",
+        "env.CI",
+        "tags",
+        "(",
+        ")",
+        "[",
+        "]",
+        "'a'",
+        "1",
+        "~",
+        "|",
+        "default",
+        "replace",
+        "join",
+    ),
+    *(
+        "if",
+        "else",
+        "not",
+        "and",
+        ",",
+        ":",
+        "-",
+        "+",
+        "*",
+        "is",
+        "defined",
+        "in",
+        "==",
+        ".",
+        "{{",
+        "}}",
+        "true",
+        "{",
+        "}",
+    ),
+)
+
+
+def test_nonsense_is_refused_and_never_breaks() -> None:
+    chance = random.Random(7)
+    for _ in range(3000):
+        template = "{{ " + " ".join(chance.choices(WORDS, k=chance.randint(1, 9))) + " }}"
+        with contextlib.suppress(ConfigError):
+            fill(template, CONTEXT, CELL)
