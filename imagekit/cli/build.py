@@ -10,9 +10,31 @@ import typer
 
 from imagekit.cli.options import CacheDir, ConfigFile, Jobs, Selectors, Timeout, cache_directory
 from imagekit.cli.stopping import SWITCH, limit_time
+from imagekit.errors import RefusedError, UsageError
 
 if TYPE_CHECKING:
     from imagekit.pipeline import Built, Outcome, Refusal, Request
+
+
+Push = Annotated[str, typer.Option("--push", metavar="REF", help="Push the image there.")]
+Tags = Annotated[
+    list[str] | None, typer.Option("--tag", metavar="T", help="A tag instead of the configured ones; repeatable.")
+]
+Load = Annotated[bool, typer.Option("--load", help="Load into the docker engine; print its image id.")]
+Tarball = Annotated[
+    Path | None, typer.Option("--tarball", metavar="FILE", help="One tar that is OCI layout and docker archive.")
+]
+Output = Annotated[Path | None, typer.Option("--output", metavar="DIR", help="Instead of dist.")]
+Policy = Annotated[str, typer.Option("--policy", metavar="P", help="A built-in profile or a policy.yaml.")]
+FailOn = Annotated[
+    str, typer.Option("--fail-on", metavar="SEV", help="Refuse from this severity on: error, warning, note.")
+]
+ImageRefs = Annotated[
+    Path | None, typer.Option("--image-refs", metavar="FILE", help="Write the image references to a file too.")
+]
+StdoutFormat = Annotated[
+    str, typer.Option("--format", metavar="text|json", help="What stdout gets: a line an image, or artifacts.json.")
+]
 
 
 def build(
@@ -20,27 +42,21 @@ def build(
         list[str] | None, typer.Argument(metavar="[PACKAGE]...", help="Main packages; default all configured or found.")
     ] = None,
     target: Selectors = None,
-    push: Annotated[str, typer.Option("--push", metavar="REF", help="Push the image there.")] = "",
-    tag: Annotated[list[str] | None, typer.Option("--tag", metavar="T", help="Tags instead of the configured.")] = None,
-    load: Annotated[bool, typer.Option("--load", help="Load into the docker engine; print its image id.")] = False,
-    tarball: Annotated[
-        Path | None, typer.Option("--tarball", metavar="FILE", help="One tar that is OCI layout and docker archive.")
-    ] = None,
-    output: Annotated[Path | None, typer.Option("--output", metavar="DIR", help="Instead of dist.")] = None,
+    push: Push = "",
+    tag: Tags = None,
+    load: Load = False,
+    tarball: Tarball = None,
+    output: Output = None,
     partial: Annotated[
-        Path | None, typer.Option("--partial", metavar="DIR", help="Only compile, for `imagekit merge`.")
+        Path | None, typer.Option("--partial", metavar="DIR", help="Only compile and judge, for `imagekit merge`.")
     ] = None,
-    policy: Annotated[str, typer.Option("--policy", metavar="P", help="A built-in profile or a policy.yaml.")] = "",
-    fail_on: Annotated[
-        str, typer.Option("--fail-on", metavar="SEV", help="Refuse from this severity on: error, warning, note.")
-    ] = "error",
+    policy: Policy = "",
+    fail_on: FailOn = "error",
     verify_modules: Annotated[
         bool, typer.Option("--verify-modules", help="Verify the module cache even if it was before.")
     ] = False,
-    image_refs: Annotated[
-        Path | None, typer.Option("--image-refs", metavar="FILE", help="Write what stdout gets to a file too.")
-    ] = None,
-    form: Annotated[str, typer.Option("--format", metavar="text|json", help="What stdout gets.")] = "text",
+    image_refs: ImageRefs = None,
+    form: StdoutFormat = "text",
     config: ConfigFile = None,
     cache_dir: CacheDir = None,
     jobs: Jobs = None,
@@ -53,6 +69,8 @@ def build(
 
     limit_time(timeout)
     choice("--format", form, ("text", "json"))
+    if partial is not None and (push or load or tarball):
+        raise UsageError("--partial makes no image", hint="give --push, --load and --tarball to `imagekit merge`")
     request = Request(
         cache=cache_directory(cache_dir),
         jobs=jobs or cpus(),
@@ -84,13 +102,14 @@ def _run(request: Request) -> Outcome:
 def finish(request: Request, outcome: Outcome, form: str, image_refs: Path | None) -> int:
     """Show the report, deliver, print the references; the exit code."""
     from imagekit.audit.prose import show
-    from imagekit.errors import RefusedError
     from imagekit.pipeline import Refusal
 
     if outcome.report.findings or isinstance(outcome, Refusal):
         show(outcome.report, sys.stderr)
     if isinstance(outcome, Refusal):
         raise RefusedError(_refusal(outcome), hint="the findings above say what brought it in, and the way out")
+    if request.partial is not None:
+        return 0
     lines = _delivered(request, outcome)
     text = _json(outcome) if form == "json" else "".join(f"{line}\n" for line in lines)
     if image_refs is not None:

@@ -10,15 +10,16 @@ import msgspec
 
 from imagekit.audit.finding import Finding
 from imagekit.audit.judge import Report, judge
-from imagekit.pipeline.checking import run_all
 from imagekit.pipeline.compiling import Compiled, compile_all
 from imagekit.pipeline.ground import Ground
 from imagekit.pipeline.inspecting import inspect
 from imagekit.pipeline.judging import ask, findings_of_failure, subjects_of
+from imagekit.pipeline.parts import write_part
 from imagekit.pipeline.progress import Event, Phase, Progress, Said, Stage
 from imagekit.pipeline.shipping import Passed, Shipped
 from imagekit.pipeline.sources import Sources, gather
 from imagekit.pipeline.writing import write
+from imagekit.source.weakness import Weakness
 from imagekit.workers import Cancellation, Workers
 
 
@@ -48,17 +49,38 @@ def build(ground: Ground, cancellation: Cancellation) -> Generator[Event, None, 
     sources = gather(ground, cancellation)
     ground = _dated(ground, sources)
     yield from _ambient(sources)
-    yield from run_all(ground, sources, cancellation)
+    yield from _check(ground, sources, cancellation)
     compiled = yield from _compile(ground, sources, cancellation)
     judgeable, findings = _examine(ground, compiled, cancellation)
-    report = _judge(ground, sources, judgeable, findings, cancellation)
+    return (yield from conclude(ground, judgeable, sources.weaknesses, findings, cancellation))
+
+
+def conclude(
+    ground: Ground,
+    judgeable: Sequence[Passed],
+    weaknesses: Sequence[Weakness],
+    findings: Sequence[Finding],
+    cancellation: Cancellation,
+) -> Generator[Event, None, Outcome]:
+    """The second half: judge what was built here or elsewhere, and write it if it may be shipped."""
+    report = _judge(ground, judgeable, weaknesses, findings, cancellation)
     if report.exit_code(ground.request.fail_on):
         return Refusal(report)
     yield from _told(judgeable)
+    if ground.request.partial is not None:
+        write_part(ground.request.partial, ground, judgeable, weaknesses)
+        return Built(ground, report, Shipped((), {}, ()))
     yield Phase("writing")
     shipped = write(ground, judgeable, report, cancellation)
     yield from (Said(sentence) for sentence in shipped.rebuilt)
     return Built(ground, report, shipped)
+
+
+def _check(ground: Ground, sources: Sources, cancellation: Cancellation) -> Generator[Event, None, None]:
+    if ground.config.checks:
+        from imagekit.pipeline.checking import run_all
+
+        yield from run_all(ground, sources, cancellation)
 
 
 def _dated(ground: Ground, sources: Sources) -> Ground:
@@ -113,8 +135,8 @@ def _look(ground: Ground, cancellation: Cancellation, one: Compiled) -> Passed:
 
 def _judge(
     ground: Ground,
-    sources: Sources,
     judgeable: Sequence[Passed],
+    weaknesses: Sequence[Weakness],
     findings: Sequence[Finding],
     cancellation: Cancellation,
 ) -> Report:
@@ -124,7 +146,7 @@ def _judge(
         for subject in subjects_of(ground, one.ready, one.inspected, one.asked, cancellation)
     ]
     today = datetime.datetime.now(datetime.UTC).date()
-    return judge(subjects, ground.policy, today=today, weaknesses=sources.weaknesses, findings=findings)
+    return judge(subjects, ground.policy, today=today, weaknesses=weaknesses, findings=findings)
 
 
 def _told(judgeable: Sequence[Passed]) -> Generator[Event, None, None]:

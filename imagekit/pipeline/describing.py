@@ -7,8 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagekit.content import digest_of, write_whole
-from imagekit.image.recipe import Piece
+from imagekit.content import Digest, digest_of, write_whole
+from imagekit.image.recipe import Piece, setting_of
 from imagekit.oci.blobs import read_verified
 from imagekit.oci.documents import decode_config
 from imagekit.oci.store import Layout
@@ -16,7 +16,6 @@ from imagekit.pipeline.ground import Ground
 from imagekit.pipeline.manifest import Listed
 from imagekit.sbom.inventory import Component, Inventory, of_program
 from imagekit.sbom.pieces import piece_component
-from imagekit.source import gosum
 
 if TYPE_CHECKING:
     from imagekit.pipeline.shipping import Passed, ShippedImage
@@ -51,20 +50,12 @@ def inventory_of(ground: Ground, one: Passed, extra: Sequence[Component]) -> Inv
         timestamp=ground.created,
         version=ground.context.version,
         target=ready.target,
-        sums=_sums(one),
+        sums={(module, version): h1 for module, version, h1 in one.asked.sums},
         published=ready.module if ready.published else None,
         module_imports=one.asked.imports,
         extra=extra,
         source=f"git+{git.remote}@{git.commit}" if git is not None and "://" in git.remote and git.commit else "",
     )
-
-
-def _sums(one: Passed) -> dict[tuple[str, str], str]:
-    """The hashes of go.sum: a vendored build's own info has none."""
-    if one.ready.settings is None or one.ready.settings.go_mod is None:
-        return {}
-    path = one.ready.settings.go_mod.with_name("go.sum")
-    return dict(gosum.read(path).sums) if path.is_file() else {}
 
 
 def _pieces(one: Passed, images: Sequence[ShippedImage], folder: Path) -> tuple[Component, ...]:
@@ -79,5 +70,10 @@ def _pieces(one: Passed, images: Sequence[ShippedImage], folder: Path) -> tuple[
             for history, diff_id in zip(config.history or (), config.rootfs.diff_ids, strict=True):
                 name = history.created_by.removeprefix("imagekit: ")
                 if name in set(Piece):
-                    found.setdefault(name, piece_component(Piece(name), diff_id))
+                    found.setdefault(name, _piece(image, Piece(name), diff_id))
     return tuple(found[name] for name in sorted(found))
+
+
+def _piece(image: ShippedImage, piece: Piece, diff_id: Digest) -> Component:
+    own = setting_of(image.recipe, piece)
+    return piece_component(piece, diff_id, replaced=not isinstance(own, bool) and own != "auto")

@@ -42,7 +42,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     targets: tuple[Target, ...]
     images: tuple[Recipe, ...]
     settings: GoSettings | None
-    """Go's settings in the configuration's folder; None where every target is prebuilt."""
+    """Go's settings in the configuration's folder; None where nothing is compiled."""
 
     @property
     def root(self) -> Path:
@@ -75,16 +75,17 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def prepare(request: Request, cancellation: Cancellation) -> Ground:
+def prepare(request: Request, cancellation: Cancellation, *, compiling: bool = True) -> Ground:
     """Read the configuration, the repository and Go's settings; expand the matrix and keep the selected targets.
 
-    Raises `ConfigError` with every mistake, `UsageError` for a selector that matches nothing, `ToolError` without git
-    in a repository or without Go.
+    Without `compiling` Go is not asked, and need not be there. Raises `ConfigError` for every mistake, `UsageError` for
+    a selector that matches nothing, `ToolError` without git in a repository or without Go.
     """
     config = read(request.config, Path(), request.packages)
     with ThreadPoolExecutor(2) as pool:
         state = pool.submit(read_state, config.root, env=os.environ, cancellation=cancellation)
-        settings = None if _all_prebuilt(config) else pool.submit(_settings, config.root, cancellation)
+        asked = compiling and not _all_prebuilt(config)
+        settings = pool.submit(_settings, config.root, cancellation) if asked else None
         git = state.result()
         go = settings.result() if settings else None
     context = context_of(git, config.template_env, os.environ)

@@ -13,7 +13,7 @@ import msgspec
 from imagekit.audit.cgo_required import cgo_required
 from imagekit.audit.finding import Finding
 from imagekit.audit.listed import graph_of, obstacles
-from imagekit.audit.subject import Expected, Source, Subject, Vcs, XCheck
+from imagekit.audit.subject import Expected, Source, Subject, Vcs
 from imagekit.binary.facts import GoModule
 from imagekit.content import canonical_json, digest_of, hex_of
 from imagekit.golang.compile import unstripped_twin
@@ -22,8 +22,9 @@ from imagekit.golang.packages import ListedModule, Packages, list_packages
 from imagekit.pipeline.ground import Ground
 from imagekit.pipeline.inspecting import Inspected, LinkedNames, remember
 from imagekit.pipeline.ready import Ready
-from imagekit.pipeline.xvalues import check_values
+from imagekit.pipeline.xvalues import Checked, check_values
 from imagekit.sbom.edges import STDLIB, module_imports
+from imagekit.source import gosum
 from imagekit.workers import Cancellation
 
 
@@ -31,7 +32,9 @@ class Asked(msgspec.Struct, frozen=True):
     """What only the source tells of a built file, kept under the file's digest: its modules, and its `-X` values."""
 
     modules: tuple[GoModule, ...] | None
-    x_values: tuple[XCheck, ...]
+    x_values: tuple[Checked, ...]
+    sums: tuple[tuple[str, str, str], ...] = ()
+    """(module, version, `h1`) as go.sum has them: a vendored build's own info has none."""
     imports: dict[str, tuple[str, ...]] | None = None
     """Module -> modules whose packages it imports, `stdlib` among them."""
 
@@ -71,7 +74,9 @@ def ask(ground: Ground, ready: Ready, inspected: Inspected, cancellation: Cancel
         mod_mode=ready.mode,
         buildvcs=ready.buildvcs,
     )
-    asked = Asked(_modules(packages), check_values(inspected.artifact, twin, lambda: packages), _imports(packages))
+    asked = Asked(
+        _modules(packages), check_values(inspected.artifact, twin, lambda: packages), _sums(ready), _imports(packages)
+    )
     remember(place, asked)
     return asked
 
@@ -85,11 +90,20 @@ def _key(ready: Ready, inspected: Inspected) -> str:
     return hex_of(digest_of(canonical_json(asked)))
 
 
+def _sums(ready: Ready) -> tuple[tuple[str, str, str], ...]:
+    path = ready.go.go_mod.with_name("go.sum") if ready.go.go_mod else None
+    if path is None or not path.is_file():
+        return ()
+    found = gosum.read(path).sums
+    return tuple((module, version, found[module, version]) for module, version in sorted(found) if "/" not in version)
+
+
 def _modules(packages: Packages) -> tuple[GoModule, ...]:
-    """The modules, the main ones aside, that give the program a package."""
+    """The modules, its own aside, that give the program a package; other members of a workspace are among them."""
+    own = {root.module.path for root in packages.roots if root.module is not None}
     found: dict[str, GoModule] = {}
     for package in packages.by_path.values():
-        if package.module is not None and not package.module.main:
+        if package.module is not None and package.module.path not in own:
             found.setdefault(package.module.path, _module(package.module))
     return tuple(found[path] for path in sorted(found))
 
@@ -112,7 +126,7 @@ def subjects_of(
 
     The import graph is listed only if a rule asks for it, and once.
     """
-    graph = None if ready.prebuilt is not None else cache(lambda: graph_of(listing(ground, ready, cancellation)))
+    graph = None if ready.settings is None else cache(lambda: graph_of(listing(ground, ready, cancellation)))
     path = f"bin/{ready.target.slug}/{ready.target.filename}"
     for facts in inspected.slices:
         label = f"{path}#{facts.slice}" if facts.slice else path
@@ -134,13 +148,13 @@ def _expected(ground: Ground, ready: Ready, asked: Asked) -> Expected:
     git = ground.git if ready.buildvcs else None
     return Expected(
         target=ready.target,
-        toolchain=ready.go.toolchain.version,
+        toolchain=ready.toolchain,
         package=ready.import_path,
         module=ready.module,
         published=ready.published,
         modules=asked.modules,
         vcs=Vcs(git.commit, git.dirty) if git is not None and git.commit else None,
-        x_values=asked.x_values,
+        x_values=tuple(one.check for one in asked.x_values),
     )
 
 

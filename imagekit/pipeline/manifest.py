@@ -62,7 +62,7 @@ def _target(one: Passed) -> dict[str, Any]:
     [plain] = matrix([ready.target])
     module = ready.module
     return plain | {
-        "toolchain": ready.settings.toolchain.version if ready.settings else "",
+        "toolchain": ready.toolchain,
         "package": ready.import_path,
         "mod": ready.mode,
         "vcs": ready.buildvcs,

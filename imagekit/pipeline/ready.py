@@ -12,10 +12,12 @@ from imagekit.targets.target import Target
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """One target, and where and how Go compiles it. A prebuilt target has no settings."""
+    """One target, and where and how Go compiles it. One that is prebuilt, or came in a part, has no settings."""
 
     target: Target
     settings: GoSettings | None = None
+    toolchain: str = ""
+    """The release that compiles it (`go1.26.8`)."""
     package: str = ""
     """What `go build` is given: `./cmd/app`."""
     import_path: str = ""
@@ -34,5 +36,5 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     def go(self) -> GoSettings:
         """The settings of a target that Go compiles."""
         if self.settings is None:
-            raise ValueError(f"{self.target.id} is prebuilt")
+            raise ValueError(f"{self.target.id} is not compiled here")
         return self.settings

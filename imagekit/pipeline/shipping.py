@@ -215,9 +215,13 @@ def _from_source(ground: Ground, passed: Sequence[Passed], image: ShippedImage, 
         )
         for ready in compiled
     ]
-    version = compiled[0].go.toolchain.version
     return source_dockerfile(
-        image.recipe, image.assembled, steps, go_version=version, output=ground.output.name, cache=cache
+        image.recipe,
+        image.assembled,
+        steps,
+        go_version=compiled[0].toolchain,
+        output=ground.output.name,
+        cache=cache,
     )
 
 

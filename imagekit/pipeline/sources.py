@@ -96,6 +96,7 @@ def _local(
         Ready(
             target=target,
             settings=settings,
+            toolchain=settings.toolchain.version,
             package=target.main,
             import_path=_import_path(module.module, module.path.parent, settings.directory, target.main),
             mode=mode,
@@ -128,6 +129,7 @@ def _published(
         Ready(
             target=target,
             settings=inside,
+            toolchain=inside.toolchain.version,
             package=source.main,
             import_path=source.package,
             mode="readonly",

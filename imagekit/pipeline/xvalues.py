@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
+
 from imagekit.audit.subject import XCheck, XOutcome
 from imagekit.binary.variables import string_at, string_variable
 from imagekit.golang.artifact import Artifact
@@ -24,7 +26,14 @@ Listing = Callable[[], Packages]
 _LARGEST_SOURCE = 4 << 20
 
 
-def check_values(artifact: Artifact, twin: Twin, listing: Listing) -> tuple[XCheck, ...]:
+class Checked(msgspec.Struct, frozen=True):
+    """The outcome for one `-X` value, and the address of its variable, None if it has none."""
+
+    check: XCheck
+    address: int | None = None
+
+
+def check_values(artifact: Artifact, twin: Twin, listing: Listing) -> tuple[Checked, ...]:
     """One outcome for each `-X` value of the target, in its order."""
     values = artifact.target.ldflags.values
     if not values:
@@ -33,16 +42,26 @@ def check_values(artifact: Artifact, twin: Twin, listing: Listing) -> tuple[XChe
     return tuple(_check(value, artifact.path, known, listing) for value in values)
 
 
-def _check(value: XValue, shipped: Path, known: Path, listing: Listing) -> XCheck:
+def check_again(artifact: Artifact, known: tuple[Checked, ...]) -> tuple[Checked, ...]:
+    """The same, where the addresses are known already and the source is not at hand."""
+    return tuple(
+        one if one.address is None else _at(XValue(one.check.name, one.check.value), artifact.path, one.address)
+        for one in known
+    )
+
+
+def _check(value: XValue, shipped: Path, known: Path, listing: Listing) -> Checked:
     variable = string_variable(known, value.name)
     if variable is None:
-        return _absent(value, listing())
-    found = variable.value if known == shipped else string_at(shipped, variable.address)
+        return Checked(_absent(value, listing()))
+    return _at(value, shipped, variable.address)
+
+
+def _at(value: XValue, shipped: Path, address: int) -> Checked:
+    found = string_at(shipped, address)
     if found is None:
-        return _outcome(value, XOutcome.UNCHECKED, reason="its address holds no string in the stripped file")
-    if found == value.value:
-        return _outcome(value, XOutcome.PRESENT, found=found)
-    return _outcome(value, XOutcome.WRONG, found=found)
+        return Checked(_outcome(value, XOutcome.UNCHECKED, reason="its address holds no string in the file"), address)
+    return Checked(_outcome(value, XOutcome.PRESENT if found == value.value else XOutcome.WRONG, found=found), address)
 
 
 def _outcome(value: XValue, outcome: XOutcome, *, found: str = "", reason: str = "") -> XCheck:
