@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,6 +75,8 @@ def failure(errors: Sequence[str]) -> ImagekitError:
 @contextmanager
 def scratch(cache_dir: Path) -> Iterator[Path]:
     """An empty folder of our own, gone afterwards."""
+    import tempfile
+
     parent = cache_dir / "scratch"
     parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(dir=parent, ignore_cleanup_errors=True) as name:

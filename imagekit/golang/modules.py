@@ -247,9 +247,8 @@ def check_vendor(
     if stamp.is_file() and not force:
         return ()
     wanted = [(one.source, one.version) for one in modules if files.go_sum.zip_sum(one.source, one.version)]
-    _fetch_zips(go, [one for one in wanted if not zip_path(files.cache, *one).is_file()], files, env, cache_dir)
-    if cancellation is not None:
-        cancellation.check()
+    missing = [one for one in wanted if not zip_path(files.cache, *one).is_file()]
+    _fetch_zips(go, missing, files, env, cache_dir, cancellation)
 
     def zip_of(module: str, version: str) -> Path | None:
         path = zip_path(files.cache, module, version)
@@ -268,7 +267,12 @@ def zip_path(cache: Path, module: str, version: str) -> Path:
 
 
 def _fetch_zips(
-    go: Path, missing: Sequence[tuple[str, str]], files: ModuleFiles, env: Mapping[str, str], cache_dir: Path
+    go: Path,
+    missing: Sequence[tuple[str, str]],
+    files: ModuleFiles,
+    env: Mapping[str, str],
+    cache_dir: Path,
+    cancellation: Cancellation | None,
 ) -> None:
     """Ask Go for these zips; those that it cannot get are simply not there afterwards."""
     if not missing:
@@ -278,7 +282,8 @@ def _fetch_zips(
         lines = [f"{module} {version} {value}\n" for (module, version), value in sorted(files.go_sum.sums.items())]
         (folder / "go.sum").write_text("".join(lines), encoding="ascii")
         arguments = [f"{module}@{version}" for module, version in missing]
-        run([str(go), "mod", "download", *arguments], env={**env, "GOWORK": "off"}, cwd=folder)
+        argv = [str(go), "mod", "download", *arguments]
+        run(argv, env={**env, "GOWORK": "off"}, cwd=folder, cancellation=cancellation)
 
 
 def _kept(path: Path) -> Fetched | None:

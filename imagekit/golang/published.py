@@ -8,9 +8,7 @@ package is then built inside the folder, so that `replace` lines of the module's
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -18,8 +16,9 @@ import msgspec
 from imagekit.content import write_whole
 from imagekit.errors import ImagekitError, IntegrityError, NetworkError, UsageError
 from imagekit.golang.download import FetchedModule, failure, read_answer, scratch
-from imagekit.source import dirhash, gomod
+from imagekit.source import dirhash, gomod, gosum
 from imagekit.source import published as source
+from imagekit.source.gosum import GoSum
 from imagekit.source.modpath import check_module, is_import_path, is_version
 from imagekit.workers import Cancellation, run
 
@@ -45,6 +44,12 @@ class PublishedModule(msgspec.Struct, frozen=True):
     time: int = 0
     repository: str = ""
     commit: str = ""
+
+    @property
+    def go_sum(self) -> GoSum:
+        """The module's own two lines: what the checksum database is asked about it."""
+        lines = {(self.module, self.version): self.h1, (self.module, f"{self.version}/go.mod"): self.go_mod_h1}
+        return gosum.of(lines)
 
 
 class _Origin(msgspec.Struct, frozen=True, rename="pascal"):
@@ -174,6 +179,8 @@ def _download(
 
 def _has_package(path: Path, prefix: str, folder: str) -> bool:
     """Whether the zip has a Go file, tests aside, in this folder."""
+    import zipfile
+
     inside = f"{prefix}{folder}/" if folder else prefix
     try:
         with zipfile.ZipFile(path, metadata_encoding="utf-8") as archive:
@@ -238,6 +245,8 @@ def _read_info(path: Path) -> _Info:
 
 
 def _seconds(text: str) -> int:
+    from datetime import datetime
+
     try:
         return int(datetime.fromisoformat(text).timestamp())
     except ValueError:

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imagekit.content import CHUNK, Readable, hash_file, hex_of
 from imagekit.errors import UnreadableError
+
+if TYPE_CHECKING:
+    import zipfile
 
 MAX_SIZE = 500 << 20
 """Bytes of a module zip, and of all that is in it (golang.org/x/mod/zip MaxZipFile)."""
@@ -85,6 +87,9 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
 
     What zipfile raises in the block becomes `UnreadableError`.
     """
+    import zipfile
+    import zlib
+
     try:
         if path.stat().st_size > MAX_SIZE:
             raise UnreadableError(f"{path} is larger than {MAX_SIZE} bytes, which no module zip may be")

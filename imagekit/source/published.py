@@ -10,17 +10,19 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-import shutil
 import stat
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imagekit.content import CHUNK
 from imagekit.errors import IntegrityError, UnreadableError
 from imagekit.source import dirhash
 from imagekit.source.modpath import check_file, check_module, is_version
+
+if TYPE_CHECKING:
+    import zipfile
 
 _SMALL = 16 << 20
 """Bytes that go.mod and LICENSE may have (MaxGoMod, MaxLICENSE)."""
@@ -158,6 +160,8 @@ def _folders(top: Path) -> Iterator[Path]:
 
 def remove(tree: Path) -> None:
     """Delete a read-only tree."""
+    import shutil
+
     for folder, _, _ in os.walk(tree):
         Path(folder).chmod(0o700)
     if tree.exists():

@@ -7,15 +7,18 @@ The rules are those of cmd/go/internal/modcmd/vendor.go: the files of each packa
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from imagekit.content import CHUNK
 from imagekit.source import dirhash
 from imagekit.source.modpath import glob_pattern
+
+if TYPE_CHECKING:
+    import zipfile
 
 _READ_LIMIT = 16 << 20
 """Bytes of a Go file whose text is looked at; a larger one is only hashed."""
