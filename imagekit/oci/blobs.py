@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 from imagekit.content import CHUNK, Digest, Readable, digest_of
 from imagekit.errors import IntegrityError, UnreadableError
@@ -40,6 +40,14 @@ class BlobStore(BlobReader, Protocol):
         stream may be left unread. Bytes that are not what `expected` promises raise `IntegrityError`, after at most
         one byte too many was read. The caller closes the stream.
         """
+
+
+@runtime_checkable
+class Sorting(Protocol):
+    """A store that keeps manifests and indexes elsewhere than other blobs, as registries do."""
+
+    def learn(self, descriptor: Descriptor, /) -> None:
+        """Remember from the media type where the digest is kept; until then it is taken for a plain blob."""
 
 
 class VerifyingReader(io.RawIOBase):

@@ -9,7 +9,7 @@ import msgspec
 
 from imagekit.content import Digest
 from imagekit.errors import UnreadableError
-from imagekit.oci.blobs import BlobReader, BlobStore, read_verified
+from imagekit.oci.blobs import BlobReader, BlobStore, Sorting, read_verified
 from imagekit.oci.documents import FOREIGN_LAYERS, Descriptor, decode_document
 from imagekit.oci.store import Layout
 from imagekit.platform import Platform
@@ -44,16 +44,17 @@ def copy(
     """
     roots = (root,) if platforms is None else select(source, root, platforms)
     graph = walk(source, roots)
+    if isinstance(destination, Sorting):
+        for document, _ in graph.documents:
+            destination.learn(document)
     absent = [blob for blob in graph.blobs if not _passed_over(source, blob) and not destination.has(blob.digest)]
-    moved = list[Descriptor]()
     several = workers or Workers(1, Cancellation())
-    for blob, _ in several.each(lambda blob: _move(source, destination, blob), absent):
-        moved.append(blob)
+    moved = {blob for blob, _ in several.each(lambda blob: _move(source, destination, blob), absent)}
     for document, raw in graph.documents:
         several.cancellation.check()
         if not destination.has(document.digest):
-            moved.append(document)
-        destination.add(io.BytesIO(raw), document)
+            destination.add(io.BytesIO(raw), document)
+            moved.add(document)
     return frozenset(moved)
 
 

@@ -115,8 +115,8 @@ class Repository:
     def __str__(self) -> str:
         return self.reference.name
 
-    def learn(self, descriptor: Descriptor) -> None:
-        """Remember that this digest is kept under `manifests/`, if its media type says so."""
+    def learn(self, descriptor: Descriptor, /) -> None:
+        """Remember that this digest is kept under `manifests/`, if its media type says so (`blobs.Sorting`)."""
         if descriptor.is_document:
             self._documents[descriptor.digest] = descriptor.media_type
 
@@ -222,13 +222,14 @@ class Repository:
 
     def _upload_once(self, stream: Readable, expected: Descriptor) -> None:
         url = f"{self._url}/blobs/uploads/"
-        started = self._try("POST", url, {"Content-Length": "0"}, wanted=(202,))
+        what = f"upload of blob {expected.digest}"
+        started = self._try("POST", url, {"Content-Length": "0"}, wanted=(202,), what=what)
         drain(started)
         location = moved(url, started.headers.get("Location", ""))
         target = f"{location}{'&' if urlsplit(location).query else '?'}{urlencode({'digest': expected.digest})}"
         headers = {"Content-Type": _OCTETS, "Content-Length": str(expected.size)}
         with VerifyingReader(Unclosed(stream), expected) as body:
-            answer = self._try("PUT", target, headers, body, wanted=(201, 204, 200))
+            answer = self._try("PUT", target, headers, body, wanted=(201, 204, 200), what=what)
         self._check_kept(answer, expected)
 
     def _check_kept(self, answer: BaseHTTPResponse, descriptor: Descriptor) -> None:
@@ -248,25 +249,35 @@ class Repository:
         body: Readable | bytes | None = None,
         *,
         wanted: tuple[int, ...] = (200,),
+        what: str = "",
     ) -> BaseHTTPResponse:
-        """One answer of a wanted status, unread; 401 is answered once.
+        """One answer of a wanted status, unread; 401 is answered once. Errors say `what` was tried, and where.
 
         Raises `MissingBlobError` for 404 where something is read, `PassingError` or `NetworkError` for other statuses.
         """
-        sent = self._authorization.headers_for(url)
-        answer = self._once(method, url, {**headers, **sent}, body)
-        if answer.status == 401 and self._may_retry(answer, url, sent):
-            drain(answer)
-            if body is not None and not isinstance(body, bytes):
-                raise PassingError(f"{self}: permission ran out during an upload")
-            answer = self._once(method, url, {**headers, **self._authorization.headers_for(url)}, body)
+        what = f"{self}: {what or f'{method} {shown_url(url).removeprefix(self._url)[1:]}'}"
+        try:
+            answer = self._authorized(method, url, headers, body)
+        except PassingError as error:
+            raise error.about(what) from error
         if answer.status in wanted:
             return answer
-        what = f"{self}: {method} {shown_url(url).removeprefix(self._url + '/')}"
         if answer.status == 404 and method in ("GET", "HEAD"):
             drain(answer)
             raise MissingBlobError(f"{what}: not there")
         raise failure(answer, what)
+
+    def _authorized(
+        self, method: str, url: str, headers: Mapping[str, str], body: Readable | bytes | None
+    ) -> BaseHTTPResponse:
+        sent = self._authorization.headers_for(url)
+        answer = self._once(method, url, {**headers, **sent}, body)
+        if answer.status != 401 or not self._may_retry(answer, url, sent):
+            return answer
+        drain(answer)
+        if body is not None and not isinstance(body, bytes):
+            raise PassingError("permission ran out meanwhile")
+        return self._once(method, url, {**headers, **self._authorization.headers_for(url)}, body)
 
     def _once(
         self, method: str, url: str, headers: Mapping[str, str], body: Readable | bytes | None

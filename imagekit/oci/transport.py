@@ -46,13 +46,17 @@ class PassingError(NetworkError):
         super().__init__(message, hint=hint)
         self.after = after
 
+    def about(self, what: str) -> PassingError:
+        """The same failure, said of `what`."""
+        return PassingError(f"{what}: {self.message}", after=self.after, hint=self.hint)
+
 
 class Transport:
     """Requests with patience; closes its connections when it is left."""
 
-    def __init__(self, cancellation: Cancellation, *, connections: int = 4, backoff: float = _BACKOFF) -> None:
+    def __init__(self, cancellation: Cancellation, *, connections: int = 4) -> None:
         self.cancellation = cancellation
-        self._connections, self._backoff = connections, backoff
+        self._connections = connections
         self._live: WeakSet[Any] = WeakSet()
         self._closed = threading.Event()
         self._pool: PoolManager | None = None
@@ -112,7 +116,7 @@ class Transport:
             try:
                 return action()
             except PassingError as error:
-                pause = self._backoff * 2**attempt * (0.5 + random.random())  # noqa: S311 - jitter, not a secret
+                pause = _BACKOFF * 2**attempt * (0.5 + random.random())  # noqa: S311 - jitter, not a secret
                 self.cancellation.wait(min(max(pause, error.after), _LONGEST))
                 self.cancellation.check()
         return action()
@@ -226,7 +230,10 @@ def check_plain(url: str) -> None:
 
 def moved(url: str, location: str) -> str:
     """Where `Location` of an answer from `url` leads; raises `NetworkError` for where it may not lead."""
-    new = urljoin(url, location)
+    try:
+        new = urljoin(url, location)
+    except ValueError:
+        new = ""
     check_plain(new)
     if is_loopback(origin(new)[1]) and not is_loopback(origin(url)[1]):
         raise NetworkError(f"{shown_url(url)} sends us to {shown_url(new)}, which is this machine")
@@ -241,7 +248,7 @@ def shown_url(url: str) -> str:
 def _translated(error: Exception, what: str) -> NetworkError:
     from urllib3 import exceptions
 
-    if isinstance(error, exceptions.SSLError):
+    if isinstance(error, exceptions.SSLError) and "certificate" in str(error).lower():
         return NetworkError(
             f"{what}: TLS failed: {line(str(error))[:_SHOWN]}",
             hint="name the file of the authority that signed the registry's certificate with SSL_CERT_FILE",

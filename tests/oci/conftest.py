@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
+import re
 import shutil
 import socket
+import ssl
+import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
+from urllib.parse import parse_qs
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from imagekit.oci import documents as doc
 from imagekit.oci.layers import Entry, write_layer
@@ -76,7 +93,7 @@ def go_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def registry(peer: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """`127.0.0.1:port` of go-containerregistry's registry."""
-    port = free_port()
+    port = find_port()
     with (tmp_path_factory.mktemp("registry") / "log").open("wb") as log:
         started = subprocess.Popen([peer("registry"), "-port", str(port)], stdout=log, stderr=log)
     try:
@@ -87,10 +104,16 @@ def registry(peer: Callable[[str], Path], tmp_path_factory: pytest.TempPathFacto
         started.wait()
 
 
-def free_port() -> int:
+def find_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port of this machine where nobody listens."""
+    return find_port()
 
 
 def wait_for(port: int, started: subprocess.Popen[bytes]) -> None:
@@ -115,3 +138,222 @@ def docker_context(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[
         assert json.loads((next((tmp_path / "contexts/meta").iterdir()) / "meta.json").read_text())["Name"] == name
 
     return create
+
+
+Answer = Callable[["_Handler"], None]
+
+
+class Fault:
+    """What the next `times` requests of this method and path (a pattern) get instead of the right answer."""
+
+    def __init__(self, method: str, path: str, answer: Answer, times: int = 1) -> None:
+        self.method, self.path, self.answer, self.left = method, re.compile(path), answer, times
+
+    def meets(self, method: str, path: str) -> bool:
+        if self.left < 1 or method != self.method or not self.path.search(path):
+            return False
+        self.left -= 1
+        return True
+
+
+class Seen(NamedTuple):
+    """One request on the wire."""
+
+    method: str
+    path: str
+    authorization: str
+    body: bytes
+
+
+class LittleRegistry:
+    """As much of a registry as a push and a pull need, in memory, on a real socket; it misbehaves on request."""
+
+    def __init__(self, certificate: tuple[Path, Path] | None = None) -> None:
+        self.blobs: dict[str, bytes] = {}
+        self.manifests: dict[str, tuple[str, bytes]] = {}
+        self.seen: list[Seen] = []
+        self.faults: list[Fault] = []
+        self.challenge = ""
+        self.accepted: set[str] = set()
+        self.token_for: set[str] = {""}
+        self.token = b'{"token":"good"}'
+        methods = {f"do_{method}": _Handler.do_any for method in ("GET", "HEAD", "POST", "PUT")}
+        handler = type("Handler", (_Handler,), {"registry": self, **methods})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.host = f"127.0.0.1:{self._server.server_port}"
+        self.url = f"{'https' if certificate else 'http'}://{self.host}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+
+    def fail(self, method: str, path: str, answer: Answer, times: int = 1) -> None:
+        self.faults.append(Fault(method, path, answer, times))
+
+    def want_basic(self, username: str, password: str) -> None:
+        self.challenge = 'Basic realm="little"'
+        self.accepted = {"Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()}
+
+    def want_token(self, realm: str = "", *, paid_with: str = "") -> None:
+        """Demand the bearer token `good`, which `realm` (our own) gives for this `Authorization`."""
+        self.challenge = f'Bearer realm="{realm or self.url + "/token"}",service="little",scope="repository:other:*"'
+        self.accepted, self.token_for = {"Bearer good"}, {paid_with}
+
+    def calls(self, method: str, part: str = "") -> list[Seen]:
+        return [seen for seen in self.seen if seen.method == method and part in seen.path]
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    registry: LittleRegistry
+    protocol_version = "HTTP/1.1"
+
+    def handle_one_request(self) -> None:
+        try:
+            super().handle_one_request()
+        except (OSError, ValueError):
+            self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: `seen` is the log."""
+
+    def do_any(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        authorization = self.headers.get("Authorization", "")
+        self.registry.seen.append(Seen(self.command, self.path, authorization, body))
+        fault = next((each for each in self.registry.faults if each.meets(self.command, self.path)), None)
+        if fault is not None:
+            fault.answer(self)
+        elif self.path.startswith("/token"):
+            self._give_token(authorization)
+        elif self.registry.challenge and authorization not in self.registry.accepted:
+            self.answer(401, {"WWW-Authenticate": self.registry.challenge}, b'{"errors":[{"code":"UNAUTHORIZED"}]}')
+        else:
+            self._serve(body)
+
+    def answer(self, status: int, headers: dict[str, str] | None = None, body: bytes = b"") -> None:
+        self.send_response(status)
+        for key, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def _give_token(self, authorization: str) -> None:
+        if authorization in self.registry.token_for:
+            self.answer(200, {}, self.registry.token)
+        else:
+            self.answer(401)
+
+    def _serve(self, body: bytes) -> None:
+        path, _, query = self.path.partition("?")
+        name = path.rpartition("/")[2]
+        match (self.command, "manifests" if "/manifests/" in path else "blobs" if "/blobs/" in path else ""):
+            case ("PUT", "manifests"):
+                digest = "sha256:" + hashlib.sha256(body).hexdigest()
+                for key in (name, digest):
+                    self.registry.manifests[key] = (self.headers["Content-Type"], body)
+                self.answer(201, {"Docker-Content-Digest": digest})
+            case ("POST", "blobs"):
+                self.answer(202, {"Location": f"{path}1?state=secret"})
+            case ("PUT", "blobs"):
+                self._keep(parse_qs(query)["digest"][0], body)
+            case (_, "manifests") if name in self.registry.manifests:
+                kind, raw = self.registry.manifests[name]
+                digest = "sha256:" + hashlib.sha256(raw).hexdigest()
+                self.answer(200, {"Content-Type": kind, "Docker-Content-Digest": digest, **length(raw)}, raw)
+            case (_, "blobs") if name in self.registry.blobs:
+                self.answer(200, length(self.registry.blobs[name]), self.registry.blobs[name])
+            case (_, ""):
+                self.answer(200)
+            case _:
+                self.answer(404, {}, b'{"errors":[{"code":"UNKNOWN","message":"not here"}]}')
+
+    def _keep(self, digest: str, body: bytes) -> None:
+        if digest != "sha256:" + hashlib.sha256(body).hexdigest():
+            self.answer(400, {}, b'{"errors":[{"code":"DIGEST_INVALID"}]}')
+            return
+        self.registry.blobs[digest] = body
+        self.answer(201, {"Docker-Content-Digest": digest})
+
+
+def length(content: bytes) -> dict[str, str]:
+    return {"Content-Length": str(len(content))}
+
+
+@pytest.fixture
+def little_registry() -> Iterator[Callable[..., LittleRegistry]]:
+    """Start registries that misbehave on request: `little_registry()`, `little_registry(certificate)` for TLS."""
+    started: list[LittleRegistry] = []
+
+    def start(certificate: tuple[Path, Path] | None = None) -> LittleRegistry:
+        started.append(LittleRegistry(certificate))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+
+
+@pytest.fixture
+def little(little_registry: Callable[..., LittleRegistry]) -> LittleRegistry:
+    """One of them, over plain HTTP."""
+    return little_registry()
+
+
+def answering(status: int, headers: dict[str, str] | None = None, body: bytes = b"") -> Answer:
+    return lambda handler: handler.answer(status, headers, body)
+
+
+def resetting(handler: _Handler) -> None:
+    """The connection is cut without an answer."""
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    handler.close_connection = True
+    handler.connection.close()
+
+
+def cutting(content: bytes, promised: int) -> Answer:
+    """An answer that promises more than comes."""
+
+    def answer(handler: _Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(promised))
+        handler.end_headers()
+        handler.wfile.write(content)
+        handler.wfile.flush()
+        resetting(handler)
+
+    return answer
+
+
+@pytest.fixture
+def answers() -> SimpleNamespace:
+    """What a `Fault` can answer: `of(status, headers, body)`, `reset`, `cut(content, promised)`."""
+    return SimpleNamespace(of=answering, reset=resetting, cut=cutting)
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Certificate and key for 127.0.0.1, signed by themselves."""
+    place = tmp_path_factory.mktemp("tls")
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (place / "cert.pem").write_bytes(made.public_bytes(Encoding.PEM))
+    plain = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (place / "key.pem").write_bytes(plain)
+    return place / "cert.pem", place / "key.pem"
