@@ -1,6 +1,6 @@
 """The main job: source, expand, compile, inspect, judge, assemble, describe, write, deliver."""
 
-from imagekit.pipeline.build import Built, Outcome, Refusal, build
+from imagekit.pipeline.job import Built, Outcome, Refusal, build
 from imagekit.pipeline.ground import Ground, prepare
 from imagekit.pipeline.request import Request
 

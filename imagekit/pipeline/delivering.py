@@ -12,7 +12,7 @@ from imagekit.errors import ToolError, UsageError
 from imagekit.oci.hybrid import pieces, plan, write_hybrid
 from imagekit.oci.reference import Reference
 from imagekit.oci.store import Layout
-from imagekit.pipeline.build import Built
+from imagekit.pipeline.job import Built
 from imagekit.pipeline.shipping import ShippedImage
 from imagekit.platform import Platform
 from imagekit.workers import Cancellation

@@ -26,7 +26,7 @@ from imagekit.targets.target import Target
 from imagekit.targets.templating import TemplateContext
 
 if TYPE_CHECKING:
-    from imagekit.pipeline.build import Outcome
+    from imagekit.pipeline.job import Outcome
     from imagekit.pipeline.progress import Event
     from imagekit.workers import Cancellation
 
@@ -121,7 +121,7 @@ def merge(ground: Ground, folders: Sequence[Path], cancellation: Cancellation) -
     Raises `UnreadableError` for a folder that is no part, `UsageError` for parts of different wholes, a target that no
     part or more than one has, `IntegrityError` for a file that is not what its part says.
     """
-    from imagekit.pipeline.build import conclude
+    from imagekit.pipeline.job import conclude
 
     parts = [(folder, read_part(folder)) for folder in folders]
     ground = _agreed(ground, parts)
