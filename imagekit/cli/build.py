@@ -13,6 +13,7 @@ from imagekit.cli.stopping import SWITCH, limit_time
 from imagekit.errors import RefusedError, UsageError
 
 if TYPE_CHECKING:
+    from imagekit.audit.finding import Severity
     from imagekit.pipeline import Built, Outcome, Refusal, Request
 
 
@@ -107,7 +108,7 @@ def finish(request: Request, outcome: Outcome, form: str, image_refs: Path | Non
     if outcome.report.findings or isinstance(outcome, Refusal):
         show(outcome.report, sys.stderr)
     if isinstance(outcome, Refusal):
-        raise RefusedError(_refusal(outcome), hint="the findings above say what brought it in, and the way out")
+        raise RefusedError(_refusal(outcome, request.fail_on), hint="the findings above say what brought it in, and the way out")
     if request.partial is not None:
         return 0
     lines = _delivered(request, outcome)
@@ -120,8 +121,8 @@ def finish(request: Request, outcome: Outcome, form: str, image_refs: Path | Non
     return 0
 
 
-def _refusal(outcome: Refusal) -> str:
-    rules = sorted({found.rule for found in outcome.report.findings})
+def _refusal(outcome: Refusal, fail_on: Severity) -> str:
+    rules = sorted({found.rule for found in outcome.report.findings if found.severity >= fail_on})
     return f"the policy {outcome.report.policy} does not allow what was built ({', '.join(rules)}); nothing was written"
 
 
