@@ -110,11 +110,14 @@ class Web:
 
     def fetch(self, url: str, limit: int) -> bytes:
         """The bytes at `url`, as `Fetch` promises."""
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise _no_url(url) from None
         if parts.scheme == "file":
             return _read_file(Path(unquote(parts.path)), limit)
         if parts.scheme not in ("https", "http") or not parts.hostname:
-            raise UsageError(f"{_shown(url)} is not a URL that modules come from", hint="look at `go env GOPROXY`")
+            raise _no_url(_shown(url))
         return self._request(url, limit)
 
     def _request(self, url: str, limit: int) -> bytes:
@@ -232,7 +235,7 @@ def _netrc(host: str, env: Mapping[str, str]) -> dict[str, str]:
         found = netrc.netrc(str(path)).authenticators(host)
     except (netrc.NetrcParseError, OSError, UnicodeDecodeError):
         return {}
-    if found is None:
+    if found is None or not found[2]:
         return {}
     token = base64.b64encode(f"{found[0]}:{found[2]}".encode()).decode()
     return {"authorization": f"Basic {token}"}
@@ -253,6 +256,10 @@ def _bypassed(host: str, env: Mapping[str, str]) -> bool:
     names = (env.get("no_proxy") or env.get("NO_PROXY") or "").split(",")
     bare = [name.strip().lstrip(".").partition(":")[0] for name in names]
     return any(name == "*" or (name and (host == name or host.endswith(f".{name}"))) for name in bare)
+
+
+def _no_url(text: str) -> UsageError:
+    return UsageError(f"{text!r} is not a URL that modules come from", hint="look at `go env GOPROXY GOSUMDB`")
 
 
 def _reason(error: Exception) -> str:
