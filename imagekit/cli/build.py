@@ -108,7 +108,8 @@ def finish(request: Request, outcome: Outcome, form: str, image_refs: Path | Non
     if outcome.report.findings or isinstance(outcome, Refusal):
         show(outcome.report, sys.stderr)
     if isinstance(outcome, Refusal):
-        raise RefusedError(_refusal(outcome, request.fail_on), hint="the findings above say what brought it in, and the way out")
+        hint = "the findings above say what brought it in, and the way out"
+        raise RefusedError(_refusal(outcome, request.fail_on), hint=hint)
     if request.partial is not None:
         return 0
     lines = _delivered(request, outcome)

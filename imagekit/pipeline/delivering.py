@@ -30,8 +30,8 @@ def push(built: Built, reference: str, cancellation: Cancellation) -> str:
     if to.digest:
         raise UsageError(f"--push {reference}: a digest is what a push gives, not where it goes", hint="name a tag")
     tags = () if to.tag else image.tags
-    registry.push(_layout(built), image.assembled.index, to, tags, cancellation=cancellation)
-    return f"{to.name}@{image.assembled.index.digest}"
+    registry.push(_layout(built), image.index, to, tags, cancellation=cancellation)
+    return f"{to.name}@{image.index.digest}"
 
 
 def tarball(built: Built, path: Path) -> None:
@@ -57,7 +57,7 @@ def _load(engine: Engine, built: Built, image: ShippedImage, own: Platform, canc
     hybrid = plan(layout, [image.named], prefer=own)
     loaded = engine.load(pieces(hybrid, layout), cancellation=cancellation)
     if not loaded:
-        raise ToolError(f"the engine loaded nothing of {image.assembled.name}", hint="is there a linux platform in it?")
+        raise ToolError(f"the engine loaded nothing of {image.name}", hint="is there a linux platform in it?")
     return loaded[0].id
 
 
@@ -65,7 +65,7 @@ def only(built: Built, option: str) -> ShippedImage:
     """The one image that an option is about."""
     images = built.shipped.images
     if len(images) != 1:
-        names = ", ".join(image.assembled.name for image in images) or "none"
+        names = ", ".join(image.name for image in images) or "none"
         raise UsageError(f"{option} is for one image, and there are {len(images)}: {names}", hint="name one PACKAGE")
     return images[0]
 

@@ -18,15 +18,13 @@ from imagekit.sbom.inventory import Component, Inventory, of_program
 from imagekit.sbom.pieces import piece_component
 
 if TYPE_CHECKING:
-    from imagekit.pipeline.shipping import Passed, ShippedImage
+    from imagekit.pipeline.shipping import Packed, Passed
 
 FORMATS = {"cyclonedx": ("imagekit.sbom.cyclonedx", "cdx.json"), "spdx": ("imagekit.sbom.spdx", "spdx.json")}
 """What `sbom:` may name: the module that renders it, and how its file ends."""
 
 
-def describe(
-    ground: Ground, passed: Sequence[Passed], images: Sequence[ShippedImage], folder: Path
-) -> Iterator[Listed]:
+def describe(ground: Ground, passed: Sequence[Passed], images: Sequence[Packed], folder: Path) -> Iterator[Listed]:
     """Write `sbom/<build>_<os>_<arch>.<format>.json` for each target."""
     for one in passed:
         inventory = inventory_of(ground, one, _pieces(one, images, folder))
@@ -58,7 +56,7 @@ def inventory_of(ground: Ground, one: Passed, extra: Sequence[Component]) -> Inv
     )
 
 
-def _pieces(one: Passed, images: Sequence[ShippedImage], folder: Path) -> tuple[Component, ...]:
+def _pieces(one: Passed, images: Sequence[Packed], folder: Path) -> tuple[Component, ...]:
     """The constant layers under this program, each once, whichever images it is in."""
     layout = Layout(folder / "oci", durable=False)
     found: dict[str, Component] = {}
@@ -74,6 +72,6 @@ def _pieces(one: Passed, images: Sequence[ShippedImage], folder: Path) -> tuple[
     return tuple(found[name] for name in sorted(found))
 
 
-def _piece(image: ShippedImage, piece: Piece, diff_id: Digest) -> Component:
+def _piece(image: Packed, piece: Piece, diff_id: Digest) -> Component:
     own = setting_of(image.recipe, piece)
     return piece_component(piece, diff_id, replaced=not isinstance(own, bool) and own != "auto")

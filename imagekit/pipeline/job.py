@@ -49,6 +49,7 @@ def build(ground: Ground, cancellation: Cancellation) -> Generator[Event, None, 
     sources = gather(ground, cancellation)
     ground = _dated(ground, sources)
     yield from _ambient(sources)
+    yield from _unsigned(ground)
     yield from _check(ground, sources, cancellation)
     compiled = yield from _compile(ground, sources, cancellation)
     judgeable, findings = _examine(ground, compiled, cancellation)
@@ -69,7 +70,7 @@ def conclude(
     yield from _told(judgeable)
     if ground.request.partial is not None:
         write_part(ground.request.partial, ground, judgeable, weaknesses)
-        return Built(ground, report, Shipped((), {}, ()))
+        return Built(ground, report, Shipped(()))
     yield Phase("writing")
     shipped = write(ground, judgeable, report, cancellation)
     yield from (Said(sentence) for sentence in shipped.rebuilt)
@@ -88,6 +89,13 @@ def _dated(ground: Ground, sources: Sources) -> Ground:
     if ground.created or ground.git is not None:
         return ground
     return msgspec.structs.replace(ground, created=max((ready.time for ready in sources.ready), default=0))
+
+
+def _unsigned(ground: Ground) -> Generator[Event, None, None]:
+    if ground.config.sign:
+        yield Said(
+            "`sign:` is not acted on by build in this version; sign a bundle: `imagekit bundle create --openpgp`"
+        )
 
 
 def _ambient(sources: Sources) -> Generator[Event, None, None]:

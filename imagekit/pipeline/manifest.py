@@ -14,7 +14,7 @@ from imagekit.targets.listing import matrix
 
 if TYPE_CHECKING:
     from imagekit.pipeline.ground import Ground
-    from imagekit.pipeline.shipping import Passed, ShippedImage
+    from imagekit.pipeline.shipping import Packed, Passed
 
 SCHEMA = "urn:imagekit:artifacts:v1"
 
@@ -30,7 +30,7 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 def artifacts_json(
-    ground: Ground, passed: Sequence[Passed], images: Sequence[ShippedImage], listed: Sequence[Listed]
+    ground: Ground, passed: Sequence[Passed], images: Sequence[Packed], listed: Sequence[Listed]
 ) -> bytes:
     """The document: tool, source, targets with every setting, images with every platform, and files."""
     return readable_json(
@@ -73,12 +73,12 @@ def _target(one: Passed) -> dict[str, Any]:
     }
 
 
-def _image(image: ShippedImage) -> dict[str, Any]:
+def _image(image: Packed) -> dict[str, Any]:
     made = image.assembled
     return {
         "id": made.name,
-        "repository": image.repository,
-        "tags": list(image.tags),
+        "repository": image.shipped.repository,
+        "tags": list(image.shipped.tags),
         "digest": made.index.digest,
         "compression": compression_of(image.recipe).identity,
         "platforms": [

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from imagekit.audit.judge import Report
 from imagekit.audit.report import audit_json
-from imagekit.content import Digest, hash_file, hex_of, write_whole
+from imagekit.content import Digest, digest_of, hash_file, hex_of, write_whole
 from imagekit.errors import IntegrityError
 from imagekit.image.archives import program_entry, write_archive
 from imagekit.image.assemble import Assembled, assemble
@@ -29,7 +30,7 @@ from imagekit.pipeline.inspecting import Inspected
 from imagekit.pipeline.judging import Asked
 from imagekit.pipeline.manifest import Listed, artifacts_json
 from imagekit.pipeline.ready import Ready
-from imagekit.staging import GITIGNORE
+from imagekit.workers import Cancellation, Workers
 
 SUMS = "SHA256SUMS"
 LOCAL = "imagekit.local"
@@ -45,38 +46,46 @@ class Passed(msgspec.Struct, frozen=True):
 
 
 class ShippedImage(msgspec.Struct, frozen=True):
-    """An image in dist/oci: its recipe, what it became, and the repository and tags that it goes by."""
+    """An image in dist/oci, and the repository and tags that it goes by."""
 
-    recipe: Recipe
-    assembled: Assembled
+    name: str
+    index: Descriptor
     repository: str
     tags: tuple[str, ...]
 
     @property
     def reference(self) -> str:
         """What `build` prints: `repository@sha256:…`."""
-        return f"{self.repository}@{self.assembled.index.digest}"
+        return f"{self.repository}@{self.index.digest}"
 
     @property
     def named(self) -> NamedImage:
         """The image with its names in a layout and in docker."""
         tags = self.tags or ("latest",)
-        return NamedImage(self.assembled.index, self.assembled.name, tuple(f"{self.repository}:{tag}" for tag in tags))
+        return NamedImage(self.index, self.name, tuple(f"{self.repository}:{tag}" for tag in tags))
+
+
+class Packed(msgspec.Struct, frozen=True):
+    """An image while dist/ is written: its recipe, what it became, and how it goes."""
+
+    recipe: Recipe
+    assembled: Assembled
+    shipped: ShippedImage
 
 
 class Shipped(msgspec.Struct, frozen=True):
-    """What stands in a finished dist/: its images in the order of the configuration, and every file's digest."""
+    """What stands in a finished dist/: its images in the order of the configuration, and the digest of SHA256SUMS."""
 
     images: tuple[ShippedImage, ...]
-    sums: dict[str, Digest]
-    rebuilt: tuple[str, ...]
+    sums: Digest | None = None
+    rebuilt: tuple[str, ...] = ()
     """A sentence for each kept layer that was not what it had been."""
 
 
-def ship(ground: Ground, passed: Sequence[Passed], report: Report, folder: Path) -> Shipped:
+def ship(ground: Ground, passed: Sequence[Passed], report: Report, folder: Path, cancellation: Cancellation) -> Shipped:
     """Write everything of dist/ into `folder`; the last file is SHA256SUMS, which lists all others."""
     cache = LayerCache(ground.request.cache / "layers")
-    listed = [*_binaries(passed, folder)]
+    listed = [entry for _, entry in Workers(ground.request.jobs, cancellation).each(partial(_binary, folder), passed)]
     images = tuple(_images(ground, passed, folder, cache))
     listed += _archives(ground, passed, folder, cache)
     listed += _docker(ground, passed, images, folder, cache)
@@ -84,27 +93,27 @@ def ship(ground: Ground, passed: Sequence[Passed], report: Report, folder: Path)
     write_whole(folder / "audit.json", audit_json(report))
     write_whole(folder / "artifacts.json", artifacts_json(ground, passed, images, listed))
     known = {entry.path: entry.digest for entry in listed}
-    return Shipped(images, write_sums(folder, known), tuple(cache.rebuilt))
+    sums = write_sums(folder, known)
+    return Shipped(tuple(image.shipped for image in images), sums, tuple(cache.rebuilt))
 
 
-def _binaries(passed: Sequence[Passed], folder: Path) -> Iterator[Listed]:
-    for one in passed:
-        artifact, target = one.inspected.artifact, one.ready.target
-        inside = f"bin/{target.slug}/{target.filename}"
-        place = folder / inside
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(artifact.path, place)
-        place.chmod(0o755)
-        if hash_file(place) != (artifact.digest, artifact.size):
-            raise IntegrityError(
-                f"{artifact.path} was changed after it was judged", hint="build again; nothing was shipped"
-            )
-        yield Listed("binary", inside, artifact.digest, artifact.size, target.id)
+def _binary(folder: Path, one: Passed) -> Listed:
+    artifact, target = one.inspected.artifact, one.ready.target
+    inside = f"bin/{target.slug}/{target.filename}"
+    place = folder / inside
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(artifact.path, place)
+    place.chmod(0o755)
+    if hash_file(place) != (artifact.digest, artifact.size):
+        raise IntegrityError(
+            f"{artifact.path} was changed after it was judged", hint="build again; nothing was shipped"
+        )
+    return Listed("binary", inside, artifact.digest, artifact.size, target.id)
 
 
-def _images(ground: Ground, passed: Sequence[Passed], folder: Path, cache: LayerCache) -> Iterator[ShippedImage]:
+def _images(ground: Ground, passed: Sequence[Passed], folder: Path, cache: LayerCache) -> Iterator[Packed]:
     layout = Layout.create(folder / "oci", durable=False)
-    made: list[ShippedImage] = []
+    made: list[Packed] = []
     for recipe in ground.images:
         programs, origin = _programs(recipe, passed)
         if not programs:
@@ -121,14 +130,15 @@ def _images(ground: Ground, passed: Sequence[Passed], folder: Path, cache: Layer
                 variant=variant,
             )
             tags = tuple(f"{tag}-{variant}" if variant else tag for tag in recipe.tags)
-            made.append(ShippedImage(recipe, assembled, recipe.repository or f"{LOCAL}/{recipe.id.lower()}", tags))
-    layout.set_index(Index(manifests=tuple(_named(image) for image in made)))
+            repository = recipe.repository or f"{LOCAL}/{recipe.id.lower()}"
+            made.append(Packed(recipe, assembled, ShippedImage(assembled.name, assembled.index, repository, tags)))
+    layout.set_index(Index(manifests=tuple(_named(image.shipped) for image in made)))
     return iter(made)
 
 
 def _named(image: ShippedImage) -> Descriptor:
-    names = {REF_NAME: image.assembled.name, CONTAINERD_NAME: image.named.docker_tags[0]}
-    return msgspec.structs.replace(image.assembled.index, annotations=names)
+    names = {REF_NAME: image.name, CONTAINERD_NAME: image.named.docker_tags[0]}
+    return msgspec.structs.replace(image.index, annotations=names)
 
 
 def _programs(recipe: Recipe, passed: Sequence[Passed]) -> tuple[list[Program], Passed | None]:
@@ -175,7 +185,7 @@ def _archives(ground: Ground, passed: Sequence[Passed], folder: Path, cache: Lay
 
 
 def _docker(
-    ground: Ground, passed: Sequence[Passed], images: Sequence[ShippedImage], folder: Path, cache: LayerCache
+    ground: Ground, passed: Sequence[Passed], images: Sequence[Packed], folder: Path, cache: LayerCache
 ) -> Iterator[Listed]:
     for image in images:
         name = image.assembled.name
@@ -198,7 +208,7 @@ def _text(folder: Path, kind: str, inside: str) -> Listed:
     return Listed(kind, inside, *hash_file(folder / inside))
 
 
-def _from_source(ground: Ground, passed: Sequence[Passed], image: ShippedImage, cache: LayerCache) -> str:
+def _from_source(ground: Ground, passed: Sequence[Passed], image: Packed, cache: LayerCache) -> str:
     """The multi-stage Dockerfile; '' for prebuilt programs, whose source is not ours."""
     mine = [one.ready for one in passed if one.ready.target.build == image.recipe.build]
     shipped = {one.program.requested for one in image.assembled.images}
@@ -225,8 +235,11 @@ def _from_source(ground: Ground, passed: Sequence[Passed], image: ShippedImage, 
     )
 
 
-def write_sums(folder: Path, known: dict[str, Digest]) -> dict[str, Digest]:
-    """SHA256SUMS over every file but itself and .gitignore, sorted by path; `known` digests are not read again."""
+def write_sums(folder: Path, known: dict[str, Digest]) -> Digest:
+    """SHA256SUMS over every file but itself and .gitignore, sorted by path; `known` digests are not read again.
+
+    Returns the digest of SHA256SUMS.
+    """
     found: dict[str, Digest] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         inside = path.relative_to(folder).as_posix()
@@ -235,7 +248,7 @@ def write_sums(folder: Path, known: dict[str, Digest]) -> dict[str, Digest]:
         found[inside] = known.get(inside) or _digest_of(path, inside)
     lines = "".join(f"{hex_of(found[inside])}  {inside}\n" for inside in sorted(found))
     write_whole(folder / SUMS, lines.encode())
-    return found
+    return digest_of(lines.encode())
 
 
 def _digest_of(path: Path, inside: str) -> Digest:
@@ -243,17 +256,3 @@ def _digest_of(path: Path, inside: str) -> Digest:
     if inside.startswith("oci/blobs/sha256/"):
         return Digest(f"sha256:{path.name}")
     return hash_file(path)[0]
-
-
-def matches_sums(folder: Path, sums: bytes) -> bool:
-    """Whether every file of a finished dist/ is what `sums` lists, and no other is there."""
-    listed = {inside: digest for digest, _, inside in (line.partition("  ") for line in sums.decode().splitlines())}
-    present = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if not path.is_dir()}
-    ignore = present.pop(".gitignore", None)
-    if ignore is None or ignore.read_bytes() != GITIGNORE or present.keys() - {SUMS} != listed.keys():
-        return False
-    return all(
-        path.is_file() and hex_of(hash_file(path)[0]) == listed[inside]
-        for inside, path in present.items()
-        if inside != SUMS
-    )

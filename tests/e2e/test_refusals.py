@@ -52,7 +52,7 @@ def test_removing_the_named_edge_makes_the_build_pass(module, imagekit):
 def test_removing_the_named_import_of_a_library_makes_the_build_pass(module, imagekit):
     place = module("refused/purego")
     done = imagekit("build", cwd=place)
-    named = "remove the import of github.com/ebitengine/purego from example.org/withpurego"
+    named = 'remove the import of "github.com/ebitengine/purego" from example.org/withpurego'
     assert named in done.stderr, done.stderr
     (place / "main.go").write_text("package main\n\nfunc main() { println() }\n")
     done = imagekit("build", cwd=place)
