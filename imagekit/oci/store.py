@@ -101,7 +101,7 @@ class Layout:
         raw = _read_small(path / "oci-layout", self)
         try:
             version = msgspec.json.decode(raw, type=_Version).image_layout_version
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise UnreadableError(f"{path}/oci-layout: {error}") from error
         if not version.startswith("1."):
             raise UnreadableError(f"{path} is an OCI layout of version {version!r}, only 1.x is read")

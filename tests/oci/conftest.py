@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
@@ -92,10 +93,23 @@ def go_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def registry(peer: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`127.0.0.1:port` of go-containerregistry's registry."""
+    """`127.0.0.1:port` of go-containerregistry's registry, shared by the session."""
+    with running_registry(peer("registry"), tmp_path_factory.mktemp("registry") / "log") as host:
+        yield host
+
+
+@pytest.fixture
+def fresh_registry(peer: Callable[[str], Path], tmp_path: Path) -> Iterator[str]:
+    """The same, empty, for one test."""
+    with running_registry(peer("registry"), tmp_path / "registry.log") as host:
+        yield host
+
+
+@contextmanager
+def running_registry(program: Path, log: Path) -> Iterator[str]:
     port = find_port()
-    with (tmp_path_factory.mktemp("registry") / "log").open("wb") as log:
-        started = subprocess.Popen([peer("registry"), "-port", str(port)], stdout=log, stderr=log)
+    with log.open("wb") as stream:
+        started = subprocess.Popen([program, "-port", str(port)], stdout=stream, stderr=stream)
     try:
         wait_for(port, started)
         yield f"127.0.0.1:{port}"
@@ -122,7 +136,7 @@ def wait_for(port: int, started: subprocess.Popen[bytes]) -> None:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
-        time.sleep(0.05)
+        time.sleep(0.01)
     raise RuntimeError("the registry did not start")
 
 
