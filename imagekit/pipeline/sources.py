@@ -16,7 +16,7 @@ from imagekit.golang.settings import GoSettings
 from imagekit.golang.vcs import repository_of
 from imagekit.pipeline.ground import Ground, settings_in
 from imagekit.pipeline.ready import Ready
-from imagekit.source import sumdb, vendored
+from imagekit.source import gosum, sumdb, vendored
 from imagekit.source.git import GitState
 from imagekit.source.weakness import Weakness
 from imagekit.source.weaknesses import weaknesses
@@ -123,7 +123,8 @@ def _published(
     )
     inside = settings.published(source.root)
     files = modules.read_files(inside.values)
-    found = _check_modules(ground, inside, files, "readonly", cancellation)
+    own = msgspec.structs.replace(files, go_sum=gosum.join(files.go_sum, source.go_sum))
+    found = _check_modules(ground, inside, own, "readonly", cancellation)
     found += [weak for weak in _of_settings(ground, inside, files, "readonly") if weak.rule != "dirty-tree"]
     ready = [
         Ready(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 
@@ -64,23 +65,47 @@ def test_foreign_architectures_run_under_qemu(module, imagekit):
         assert ran.stdout.startswith("hello ")
 
 
-@pytest.mark.parametrize("tags", ["", ", tags: [nocpu, noarp]"], ids=["all", "without-cpu"])
-def test_node_exporter_where_it_is_supported(published, tags: str):
-    platforms = "linux/amd64, linux/arm64, linux/arm/v7, linux/386, windows/amd64" if not tags else "linux/amd64"
-    place, done = published(NODE_EXPORTER, platforms, tags)
-    if not tags and done.returncode:
-        pytest.fail(done.stderr)
+SUPPORTED = "linux/amd64, linux/arm64, linux/arm/v7, linux/386, openbsd/amd64, windows/amd64"
+
+
+def test_node_exporter_where_it_is_supported(published):
+    place, done = published(NODE_EXPORTER, SUPPORTED)
     assert done.returncode == 0, done.stderr
-    assert (place / "dist/bin/linux_amd64/app").is_file()
+    audit = json.loads((place / "dist/audit.json").read_text())
+    linkage = {
+        subject["facts"]["platform"]: subject["facts"]["linkage"] for subject in audit["subjects"] if subject["facts"]
+    }
+    assert set(linkage) == set(SUPPORTED.split(", "))
+    assert {word for platform, word in linkage.items() if platform.startswith("linux/")} == {"static"}
+    assert {linkage["openbsd/amd64"], linkage["windows/amd64"]} == {"system"}
 
 
-@pytest.mark.parametrize("platform", ["freebsd/amd64", "darwin/arm64"])
-def test_node_exporter_where_it_needs_cgo(published, platform: str):
-    place, done = published(NODE_EXPORTER, platform, "", "--target", platform)
+def test_node_exporter_without_a_collector_that_a_tag_removes(published):
+    place, done = published(NODE_EXPORTER, "linux/amd64", ", tags: [nocpu]")
+    assert done.returncode == 0, done.stderr
+    helped = subprocess.run([place / "dist/bin/linux_amd64/app", "--help"], capture_output=True, text=True, check=False)
+    assert "--collector.cpu " not in helped.stdout + helped.stderr
+    assert "--collector.arp " in helped.stdout + helped.stderr
+
+
+@pytest.mark.parametrize(
+    ("platform", "identifier"), [("freebsd/amd64", "bsdSysctl"), ("darwin/arm64", "defMountPointsExcluded")]
+)
+def test_node_exporter_where_it_needs_cgo(published, platform: str, identifier: str):
+    place, done = published(NODE_EXPORTER, f"linux/amd64, {platform}", "", "--target", platform)
     assert done.returncode == 10, done.stderr
+    assert f"undefined: {identifier}" in done.stderr
+    assert re.search(
+        r"declared in github.com/prometheus/node_exporter/collector/\w+\.go, kept out by //go:build", done.stderr
+    )
     assert "cgo-required" in done.stderr
-    assert "undefined" in done.stderr
-    assert "cgo" in done.stderr
+    assert not (place / "dist").exists()
+
+
+def test_node_exporter_where_nothing_declares_what_it_needs(published):
+    place, done = published(NODE_EXPORTER, "linux/amd64, openbsd/arm64", "", "--target", "openbsd/arm64")
+    assert done.returncode == 3, done.stderr
+    assert "undefined: " in done.stderr
     assert not (place / "dist").exists()
 
 
