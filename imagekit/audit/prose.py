@@ -29,17 +29,19 @@ class Line(msgspec.Struct, frozen=True):
     style: str = ""
 
 
-def show(report: Report, stream: TextIO) -> None:
-    """Write the report: with colours and a table on a terminal, as plain lines elsewhere."""
+def show(report: Report, stream: TextIO, *, subjects: bool = True) -> None:
+    """Write the report: with colours and a table on a terminal, as plain lines elsewhere; findings only if asked so."""
+    said = (*_findings(report), *_rest(report))
     if not stream.isatty():
-        stream.writelines(each.text + "\n" for each in lines(report))
+        stream.writelines(each.text + "\n" for each in (lines(report) if subjects else said))
         return
     from rich.console import Console
     from rich.text import Text
 
     console = Console(file=stream)
-    console.print(_table(report))
-    for each in (*_findings(report), *_rest(report)):
+    if subjects:
+        console.print(_table(report))
+    for each in said:
         console.print(Text(each.text, each.style), soft_wrap=True)
 
 

@@ -106,7 +106,7 @@ def finish(request: Request, outcome: Outcome, form: str, image_refs: Path | Non
     from imagekit.pipeline import Refusal
 
     if outcome.report.findings or isinstance(outcome, Refusal):
-        show(outcome.report, sys.stderr)
+        show(outcome.report, sys.stderr, subjects=isinstance(outcome, Refusal))
     if isinstance(outcome, Refusal):
         hint = "the findings above say what brought it in, and the way out"
         raise RefusedError(_refusal(outcome, request.fail_on), hint=hint)
