@@ -103,7 +103,7 @@ def _binary(folder: Path, one: Passed) -> Listed:
     place = folder / inside
     place.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(artifact.path, place)
-    place.chmod(0o755)
+    place.chmod(0o555)
     if hash_file(place) != (artifact.digest, artifact.size):
         raise IntegrityError(
             f"{artifact.path} was changed after it was judged", hint="build again; nothing was shipped"

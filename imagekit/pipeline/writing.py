@@ -117,5 +117,5 @@ def _is_whole(ground: Ground, shipped: Shipped, cancellation: Cancellation) -> b
 def _hex(folder: Path, inside: str) -> str:
     """The digest of one file; '' for a link, and for a program that cannot be started."""
     path = folder / inside
-    runnable = not inside.startswith("bin/") or path.stat().st_mode & 0o777 == 0o755
+    runnable = not inside.startswith("bin/") or path.stat().st_mode & 0o777 == 0o555
     return hex_of(hash_file(path)[0]) if runnable and not path.is_symlink() else ""
