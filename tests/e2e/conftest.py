@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,7 +32,7 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return kept
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def imagekit(shared_cache: Path) -> Imagekit:
     """Run `imagekit …` in a folder; the completed process, whatever its exit code."""
 
@@ -65,6 +65,41 @@ def module(tmp_path: Path) -> Callable[..., Path]:
         return place
 
     return copy
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Callable[[dict[str, str]], Path]:
+    """Write a module of one's own from its files, and commit it."""
+
+    def write(files: dict[str, str]) -> Path:
+        place = tmp_path / "project"
+        for name, content in files.items():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / name).write_text(content)
+        _commit(place)
+        return place
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def hello(imagekit: Imagekit, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """fixtures/hello, committed and built: `dist/` inside is complete. Read only."""
+    place = tmp_path_factory.mktemp("hello") / "module"
+    shutil.copytree(FIXTURES / "hello", place, ignore=shutil.ignore_patterns("dist", ".dist.imagekit"))
+    _commit(place)
+    done = imagekit("build", cwd=place)
+    assert done.returncode == 0, done.stderr
+    return place
+
+
+@pytest.fixture(scope="session")
+def loaded(hello: Path, imagekit: Imagekit, docker_engine: str) -> Iterator[str]:
+    """The id that `imagekit build --load` of fixtures/hello printed."""
+    done = imagekit("build", "--load", cwd=hello)
+    assert done.returncode == 0, done.stderr
+    yield done.stdout.removesuffix("\n")
+    subprocess.run(["docker", "rmi", "--force", done.stdout.strip()], check=False, capture_output=True)
 
 
 @pytest.fixture
