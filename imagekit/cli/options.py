@@ -28,8 +28,11 @@ Jobs = Annotated[int | None, typer.Option("--jobs", min=1, max=1024, help="How m
 Timeout = Annotated[str | None, typer.Option("--timeout", metavar="D", help="Stop after 90s, 15m, 1h; exit 124.")]
 
 
-def cache_directory(given: Path | None) -> Path:
-    """The cache directory, made if it is missing, readable by its owner only (0700)."""
+def cache_directory(given: Path | None, *, using: bool = True) -> Path:
+    """The cache directory, made if it is missing, readable by its owner only (0700).
+
+    With `using` it is held until this process ends, so that `imagekit cache prune` removes nothing that we need.
+    """
     directory = given or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "imagekit"
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -37,4 +40,8 @@ def cache_directory(given: Path | None) -> Path:
             directory.chmod(0o700)
     except OSError as error:
         raise UsageError(f"{directory}: {error.strerror}", hint="name a writable folder with --cache-dir") from error
+    if using:
+        from imagekit.cli.holding import hold
+
+        hold(directory.absolute())
     return directory.absolute()

@@ -33,6 +33,15 @@ def said(settings: GoSettings) -> tuple[str, ...]:
     return tuple(_sentences(settings))
 
 
+def steering(settings: GoSettings) -> tuple[str, ...]:
+    """The names of the environment's variables that Go would obey and imagekit's builds do not see, sorted.
+
+    Git's and the dynamic loader's are left out: they are not only Go's.
+    """
+    names = (name for name, value in settings.ambient.items() if value and name not in _NO_INFLUENCE)
+    return tuple(sorted(name for name in names if name in settings.values or name.startswith("GO_")))
+
+
 def _sentences(settings: GoSettings) -> Iterator[str]:
     for name, value in settings.changed.items():
         if name in _NO_INFLUENCE or _is_default(name, value):

@@ -119,10 +119,8 @@ def held(folder: Path, filename: str, cancellation: Cancellation | None = None) 
 
     A thrown switch ends the waiting with its `StoppedError`.
     """
-    _private(folder)
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = _locked(folder, cancellation)
     try:
-        _lock(descriptor, cancellation)
         kept = Kept(folder, filename, os.fstat(descriptor).st_size > 0)
         _fresh(kept.temporary)
         os.pwrite(descriptor, b"linking\n", 0)
@@ -172,6 +170,29 @@ def _private(folder: Path) -> None:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         if path.stat().st_mode & 0o077:
             path.chmod(0o700)
+
+
+def _locked(folder: Path, cancellation: Cancellation | None) -> int:
+    """The open lock of the folder, ours; one that `cache prune` removed while we waited for it locks nothing."""
+    while True:
+        _private(folder)
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            _lock(descriptor, cancellation)
+            if _is_open(descriptor, folder / "lock"):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _is_open(descriptor: int, path: Path) -> bool:
+    """Whether the open file is the one at `path`."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _lock(descriptor: int, cancellation: Cancellation | None) -> None:
