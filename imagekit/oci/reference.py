@@ -73,6 +73,14 @@ class Reference(msgspec.Struct, frozen=True, order=True):
         return Reference(self.host, self.repository, digest=digest)
 
 
+def destination(text: str) -> Reference:
+    """Where a push goes: a repository, with or without a tag; raise `UsageError` for anything else."""
+    to = Reference.parse(text)
+    if to.digest:
+        raise UsageError(f"--push {text}: a digest is what a push gives, not where it goes", hint="name a tag")
+    return to
+
+
 def check_tag(tag: str) -> str:
     """`tag`, if it can be one; raise `UsageError` otherwise."""
     if not _TAG.fullmatch(tag):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from imagekit.content import whole_file
 from imagekit.errors import ToolError, UsageError
 from imagekit.oci.hybrid import pieces, plan, write_hybrid
-from imagekit.oci.reference import Reference
+from imagekit.oci.reference import destination
 from imagekit.oci.store import Layout
 from imagekit.pipeline.job import Built
 from imagekit.pipeline.shipping import ShippedImage
@@ -22,14 +22,15 @@ if TYPE_CHECKING:
 
 
 def push(built: Built, reference: str, cancellation: Cancellation) -> str:
-    """Push the only image to `reference`, under its tag or, without one, under the image's tags; where it is now."""
+    """Push the only image to `reference`; where it is now.
+
+    Its tag and those of `--tag` name it there; without any of them the image's own tags do.
+    """
     from imagekit.oci import registry
 
     image = only(built, "--push")
-    to = Reference.parse(reference)
-    if to.digest:
-        raise UsageError(f"--push {reference}: a digest is what a push gives, not where it goes", hint="name a tag")
-    tags = () if to.tag else image.tags
+    to = destination(reference)
+    tags = built.ground.request.tags if to.tag else image.tags
     registry.push(_layout(built), image.index, to, tags, cancellation=cancellation)
     return f"{to.name}@{image.index.digest}"
 

@@ -19,7 +19,8 @@ from imagekit.errors import ConfigError, UsageError
 from imagekit.golang.settings import GoSettings, read_settings
 from imagekit.golang.toolchain import Toolchain, find
 from imagekit.image.archives import ArchiveSpec
-from imagekit.image.recipe import Recipe
+from imagekit.image.recipe import Recipe, names_of
+from imagekit.image.shipped import chosen as shipped_ones
 from imagekit.image.words import Origin
 from imagekit.pipeline.ready import Ready
 from imagekit.pipeline.request import Request
@@ -79,7 +80,7 @@ def prepare(request: Request, cancellation: Cancellation, *, compiling: bool = T
     """Read the configuration, the repository and Go's settings; expand the matrix and keep the selected targets.
 
     Without `compiling` Go is not asked, and need not be there. Raises `ConfigError` for every mistake, `UsageError` for
-    a selector that matches nothing, `ToolError` without git in a repository or without Go.
+    a selector that matches nothing and a push that cannot be, `ToolError` without git in a repository or without Go.
     """
     config = read(request.config, Path(), request.packages)
     with ThreadPoolExecutor(2) as pool:
@@ -90,7 +91,7 @@ def prepare(request: Request, cancellation: Cancellation, *, compiling: bool = T
         go = settings.result() if settings else None
     context = context_of(git, config.template_env, os.environ)
     targets = targets_of(config, context)
-    return Ground(
+    ground = Ground(
         request=request,
         config=config,
         policy=policies.load(request.policy) if request.policy else policies.load(config.policy, beside=config.root),
@@ -101,6 +102,9 @@ def prepare(request: Request, cancellation: Cancellation, *, compiling: bool = T
         images=_tagged(images_of(config, context), request.tags),
         settings=go,
     )
+    if request.push:
+        _require_pushable(ground)
+    return ground
 
 
 def _all_prebuilt(config: Config) -> bool:
@@ -145,11 +149,16 @@ def _tagged(images: Sequence[Recipe], tags: Sequence[str]) -> tuple[Recipe, ...]
     return tuple(msgspec.structs.replace(image, tags=tuple(map(check_tag, tags))) for image in images)
 
 
-def require_single(ground: Ground, option: str) -> Recipe:
-    """The only image of a run; raises `UsageError` for an option that has one name to give."""
-    if len(ground.images) != 1:
-        names = ", ".join(image.id for image in ground.images) or "none"
-        raise UsageError(
-            f"{option} is for one image, and there are {len(ground.images)} ({names})", hint="name one PACKAGE"
-        )
-    return ground.images[0]
+def _require_pushable(ground: Ground) -> None:
+    """Raise `UsageError` now, not after a long build, if `--push` has not exactly one image, or cannot name it."""
+    from imagekit.oci.reference import destination
+
+    destination(ground.request.push)
+    made = [name for image in ground.images if _is_made(ground, image) for name in names_of(image)]
+    if len(made) != 1:
+        names = ", ".join(made) or "none"
+        raise UsageError(f"--push is for one image, and there are {len(made)}: {names}", hint="name one PACKAGE")
+
+
+def _is_made(ground: Ground, image: Recipe) -> bool:
+    return bool(shipped_ones(image, [one.platform for one in ground.targets if one.build == image.build]))
