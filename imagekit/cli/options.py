@@ -28,12 +28,17 @@ Jobs = Annotated[int | None, typer.Option("--jobs", min=1, max=1024, help="How m
 Timeout = Annotated[str | None, typer.Option("--timeout", metavar="D", help="Stop after 90s, 15m, 1h; exit 124.")]
 
 
+def cache_place(given: Path | None) -> Path:
+    """Where the cache directory is or would be."""
+    return (given or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "imagekit").absolute()
+
+
 def cache_directory(given: Path | None, *, using: bool = True) -> Path:
     """The cache directory, made if it is missing, readable by its owner only (0700).
 
     With `using` it is held until this process ends, so that `imagekit cache prune` removes nothing that we need.
     """
-    directory = given or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "imagekit"
+    directory = cache_place(given)
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if directory.stat().st_mode & 0o077:
@@ -43,5 +48,5 @@ def cache_directory(given: Path | None, *, using: bool = True) -> Path:
     if using:
         from imagekit.cli.holding import hold
 
-        hold(directory.absolute())
-    return directory.absolute()
+        hold(directory)
+    return directory

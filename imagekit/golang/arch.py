@@ -60,7 +60,7 @@ _SHAPES = MappingProxyType(
         "GOWASM": "((satconv|signext)(,(satconv|signext))?)?",
     }
 )
-_PORT = re.compile(r'^\t\{"([a-z0-9]+)", "([a-z0-9]+)"\},$', re.MULTILINE)
+_PORT = re.compile(r'^\t\{"([a-z0-9]+)", "([a-z0-9]+)"\}:\s*\{(.*)\},$', re.MULTILINE)
 
 
 def environment_of(platform: Platform, level: str = "") -> dict[str, str]:
@@ -121,7 +121,7 @@ def ports(goroot: Path) -> frozenset[tuple[str, str]]:
         text = source.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return frozenset()
-    return frozenset((goos, goarch) for goos, goarch in _PORT.findall(text.partition("var distInfo")[0]))
+    return frozenset((goos, goarch) for goos, goarch, facts in _PORT.findall(text) if "Broken: true" not in facts)
 
 
 def check(platform: Platform, goroot: Path, *, where: str = "") -> None:

@@ -43,7 +43,8 @@ def _quoted(word: str, where: str) -> str:
 def ldflags(target: Target, *, strip: bool | None = None) -> str:
     """The value of `-ldflags`: `-s -w` if stripped, each -X, the listed flags, what `cgo: static` needs.
 
-    Each listed flag is one argument of the linker, spaces and all. `strip` overrides the target's own.
+    Each listed flag is one argument of the linker, spaces and all. `strip=False` gives the link that has symbols
+    whatever the target says.
     """
     words = ["-s", "-w"] if (target.ldflags.strip if strip is None else strip) else []
     for item in target.ldflags.values:
@@ -51,8 +52,13 @@ def ldflags(target: Target, *, strip: bool | None = None) -> str:
         words += ["-X", f"{item.name}={item.value}"]
     words += target.ldflags.flags
     if target.cgo is Cgo.STATIC:
-        words += zig.LINK_FLAGS
+        words += zig.LINK_FLAGS if strip is False else zig.SHIPPED_LINK_FLAGS
     return join_quoted(words, f"{target.id} (ldflags, {target.origin('ldflags')})")
+
+
+def keeps_symbols(target: Target) -> bool:
+    """Whether the shipped program has a symbol table; where not, `compile.unstripped_twin` has the addresses."""
+    return not target.ldflags.strip and target.cgo is not Cgo.STATIC
 
 
 def _check_variable(name: str, target: Target) -> None:

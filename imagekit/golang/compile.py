@@ -173,11 +173,18 @@ def _build(order: _Order, kept: Kept, cancellation: Cancellation | None) -> None
     done = run(order.argv, env=environment, cwd=order.directory, cancellation=cancellation)
     if done.returncode:
         raise _refused(order, done.stderr, cancellation)
-    if not kept.path.is_file():
+    if not kept.path.is_file() or _is_archive(kept.path):
+        kept.discard()
         raise ToolError(
             f"{order.target.id}: {line(order.package)} is not a main package: Go compiled it and linked no program",
             hint="`main` names the folder of a `package main`",
         )
+
+
+def _is_archive(path: Path) -> bool:
+    """Whether Go wrote a package instead of a program (ar, cmd/internal/archive)."""
+    with path.open("rb") as stream:
+        return stream.read(8) == b"!<arch>\n"
 
 
 def _refused(order: _Order, stderr: bytes, cancellation: Cancellation | None) -> ToolError:

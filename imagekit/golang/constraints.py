@@ -1,7 +1,7 @@
 """Build constraints: what a Go file asks for in its header and name, and whether a target gives it.
 
 The rules are go/build's (matchFile, goodOSArchFile, shouldBuild) and go/build/constraint's grammar. Touches disk in
-`header_of`, which reads at most 16 KiB of a file.
+`header_of`, which reads at most 256 KiB of a file.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ KNOWN_ARCH = _words(
 """Past, present and future names (internal/syslist)."""
 _UNIX = _words("aix android darwin dragonfly freebsd hurd illumos ios linux netbsd openbsd solaris")
 _ALSO = {"android": "linux", "illumos": "solaris", "ios": "darwin"}
-_LONGEST_HEADER = 1 << 14
+_LONGEST_HEADER = 1 << 18
+"""A cgo preamble stands before `import "C"` and can be long."""
 _DEEPEST = 100
 _WORD = re.compile(r"\s*(&&|\|\||!|\(|\)|[\w.]+)")
-_IMPORT_C = re.compile(r'^\s*(?:import\s+)?(?:_\s+)?"C"', re.MULTILINE)
+_IMPORT_C = re.compile(r'^import\s+"C"|^import\s*\((?:(?!^\)).)*?^\s*"C"', re.MULTILINE | re.DOTALL)
 
 
 class Tags(msgspec.Struct, frozen=True):

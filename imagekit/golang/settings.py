@@ -17,6 +17,8 @@ from imagekit.golang.toolchain import Toolchain, of_root
 from imagekit.text import plain
 from imagekit.workers import Cancellation, run
 
+_CACHE_PROGRAM = "GOCACHEPROG"
+"""Kept from `go env` too, which would start it."""
 _LARGEST_ENV_FILE = 1 << 20
 
 
@@ -67,7 +69,8 @@ def read_settings(toolchain: Toolchain, directory: Path, cancellation: Cancellat
     where = directory.absolute()
     if not where.is_dir():
         raise ToolError(f"{directory} is not a folder", hint="`dir` of a build names the folder of its go.mod")
-    answer = run([str(toolchain.go), "env", "-json"], env=ambient, cwd=where, cancellation=cancellation)
+    quiet = {name: value for name, value in ambient.items() if name != _CACHE_PROGRAM}
+    answer = run([str(toolchain.go), "env", "-json"], env=quiet, cwd=where, cancellation=cancellation)
     if answer.returncode:
         raise ToolError(f"`go env` in {directory}: {_first_lines(answer.stderr)}", hint="run `go env` there")
     try:
@@ -77,7 +80,7 @@ def read_settings(toolchain: Toolchain, directory: Path, cancellation: Cancellat
     return GoSettings(
         toolchain=_in_effect(toolchain, values),
         directory=where,
-        values=values,
+        values={**values, **{name: ambient[name] for name in (_CACHE_PROGRAM,) if name in ambient}},
         ambient=ambient,
         file=_env_file(values.get("GOENV", "off")),
     )

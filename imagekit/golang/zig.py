@@ -17,6 +17,13 @@ from imagekit.platform import Platform
 
 LINK_FLAGS = ("-linkmode=external", "-extldflags", "-static")
 """What the Go linker needs so that zig's linker makes one static file."""
+SHIPPED_LINK_FLAGS = ("-linkmode=external", "-w", "-extldflags", "-static -Wl,--strip-debug")
+"""The same for a file that is the same in every folder.
+
+zig compiles musl and its own runtime with DWARF that names the working folder and the cache folder of whoever linked
+first (seen with 0.17: two builds differed in .debug_* alone). Its linker drops the symbol table with the DWARF; Go's
+own function table stays. A link without these two flags has symbols, at the same addresses (seen on amd64 and arm64).
+"""
 
 _TRIPLES: Mapping[str, str] = MappingProxyType(
     {

@@ -14,6 +14,7 @@ import msgspec
 
 from imagekit.audit.subject import XCheck, XOutcome
 from imagekit.binary.variables import string_at, string_variable
+from imagekit.golang.arguments import keeps_symbols
 from imagekit.golang.artifact import Artifact
 from imagekit.golang.packages import Package, Packages
 from imagekit.targets.target import XValue
@@ -38,7 +39,7 @@ def check_values(artifact: Artifact, twin: Twin, listing: Listing) -> tuple[Chec
     values = artifact.target.ldflags.values
     if not values:
         return ()
-    known = twin().path if artifact.target.ldflags.strip else artifact.path
+    known = artifact.path if keeps_symbols(artifact.target) else twin().path
     return tuple(_check(value, artifact.path, known, listing) for value in values)
 
 

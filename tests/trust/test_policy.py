@@ -104,7 +104,7 @@ def test_what_cannot_be_checked_is_refused(
     keyring: Keyring, release: str, tmp_path: Path, require: str, said: str
 ) -> None:
     path = write(tmp_path, keyring, require + "\n", release=release)
-    with pytest.raises(ConfigError, match="trust.yaml|policy") as raised:
+    with pytest.raises(ConfigError, match=r"trust\.yaml|policy") as raised:
         policy.load(path)
     assert said in raised.value.message
     assert raised.value.exit_code == 2

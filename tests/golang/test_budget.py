@@ -1,0 +1,29 @@
+import pytest
+
+from imagekit.golang.budget import Budget, plan
+
+
+@pytest.mark.parametrize(
+    ("targets", "cpus", "cold", "budget"),
+    [
+        (6, 2, True, Budget(1, 2)),
+        (6, 2, False, Budget(2, 1)),
+        (1, 2, False, Budget(1, 2)),
+        (3, 8, True, Budget(2, 4)),
+        (3, 8, False, Budget(3, 3)),
+        (20, 8, False, Budget(8, 1)),
+        (1, 16, True, Budget(1, 16)),
+        (0, 0, True, Budget(1, 1)),
+    ],
+)
+def test_the_split(targets: int, cpus: int, cold: bool, budget: Budget) -> None:
+    assert plan(targets, cpus, cold=cold) == budget
+
+
+@pytest.mark.parametrize("cold", [True, False])
+def test_no_budget_is_smaller_than_the_cpus_or_wider_than_the_targets(cold: bool) -> None:
+    for targets in range(1, 20):
+        for cpus in range(1, 33):
+            budget = plan(targets, cpus, cold=cold)
+            assert cpus <= budget.parallel * budget.cpus < cpus + budget.parallel
+            assert budget.parallel <= min(targets, cpus)
