@@ -1,4 +1,4 @@
-"""Who answers: the module proxy, the checksum database, the engine. Touches the network, some seconds for each."""
+"""Who answers: the module proxy, the checksum database, the engine. Touches the network, a few seconds for each."""
 
 from __future__ import annotations
 
