@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from imagekit.errors import ToolError
+from imagekit.golang.constraints import reason
 from imagekit.golang.packages import Package, Packages
 from imagekit.text import plain
 
@@ -98,18 +99,27 @@ def declaring_excluded_file(packages: Packages, package: str, identifier: str) -
     """The excluded file that declares `identifier` of `package`, and the constraint that kept it out; None if no one.
 
     `identifier` as in a `Problem`: a name of the package itself, `other.Name` of one it imports, or `Type.member`.
-    Files in Go's order; test files do not count.
+    A file that cgo alone would bring in goes before the others, then Go's order; test files do not count.
     """
     failing = packages.by_path.get(package)
-    if failing is None:
-        return None
     qualifier, _, name = identifier.rpartition(".")
+    if failing is None or not name:
+        return None
+    with_cgo = msgspec.structs.replace(packages.tags, cgo=True)
+    found: tuple[Path, str] | None = None
     for candidate in _candidates(packages, failing, qualifier):
-        for excluded in packages.excluded(candidate):
-            path = candidate.directory / excluded.name
-            if not excluded.name.endswith("_test.go") and declares(path, name, _type_in(qualifier)):
-                return path, excluded.constraint
-    return None
+        for path, constraint in _declaring(packages, candidate, name, qualifier):
+            if not reason(path, with_cgo):
+                return path, constraint
+            found = found or (path, constraint)
+    return found
+
+
+def _declaring(packages: Packages, package: Package, name: str, qualifier: str) -> Iterator[tuple[Path, str]]:
+    for excluded in packages.excluded(package):
+        path = package.directory / excluded.name
+        if not excluded.name.endswith("_test.go") and declares(path, name, qualifier.rpartition(".")[2]):
+            yield path, excluded.constraint
 
 
 def _candidates(packages: Packages, failing: Package, qualifier: str) -> Iterator[Package]:
@@ -121,10 +131,6 @@ def _candidates(packages: Packages, failing: Package, qualifier: str) -> Iterato
         ):
             yield imported
     yield failing
-
-
-def _type_in(qualifier: str) -> str:
-    return qualifier.rpartition(".")[2]
 
 
 def declares(path: Path, name: str, type_name: str = "") -> bool:

@@ -6,11 +6,12 @@ from imagekit.golang.budget import Budget, plan
 @pytest.mark.parametrize(
     ("targets", "cpus", "cold", "budget"),
     [
-        (6, 2, True, Budget(1, 2)),
-        (6, 2, False, Budget(2, 1)),
+        (6, 2, True, Budget(2, 1)),
+        (3, 2, True, Budget(1, 2)),
+        (3, 2, False, Budget(2, 1)),
         (1, 2, False, Budget(1, 2)),
-        (3, 8, True, Budget(2, 4)),
-        (3, 8, False, Budget(3, 3)),
+        (6, 8, True, Budget(6, 2)),
+        (9, 4, True, Budget(3, 2)),
         (20, 8, False, Budget(8, 1)),
         (1, 16, True, Budget(1, 16)),
         (0, 0, True, Budget(1, 1)),

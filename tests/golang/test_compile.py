@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,8 +39,8 @@ USES_LIB = 'package main\n\nimport "example.org/lib"\n\nfunc main() { println(li
 def build(go: Toolchain, ask: Ask, tmp_path: Path) -> Build:
     """Compile a target of a folder, the cache beside it."""
 
-    def make(folder: Path, target: Target, cache: str = "cache", **options: object) -> Artifact:
-        return compile_target(go, ask(folder), target, cache_dir=tmp_path / cache, **options)  # type: ignore[arg-type]
+    def make(folder: Path, target: Target, cache: str = "cache", **options: Any) -> Artifact:
+        return compile_target(go, ask(folder), target, cache_dir=tmp_path / cache, **options)
 
     return make
 
@@ -334,15 +335,18 @@ def test_a_repository_that_git_refuses_is_explained(
 
 
 def test_foreign_ownership_is_explained(
-    build: Build, module: MakeModule, target: Make, monkeypatch: pytest.MonkeyPatch
+    build: Build, module: MakeModule, target: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     folder = module()
     git(folder, "init", "-q")
     git(folder, "add", ".")
     git(folder, "commit", "-q", "-m", "one")
-    monkeypatch.delenv("SUDO_UID", raising=False)
-    for path in (folder, folder / ".git"):
-        os.chown(path, 12345, 12345)
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "git").write_text(f'#!/bin/sh\nGIT_TEST_ASSUME_DIFFERENT_OWNER=1 exec {shutil.which("git")} "$@"\n')
+    (tools / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     with pytest.raises(ToolError, match="dubious ownership") as caught:
         build(folder, target())
     assert "safe.directory" in caught.value.hint

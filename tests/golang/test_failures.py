@@ -111,6 +111,7 @@ BSD = {
         'package lib\n\nimport "example.org/m/sys"\n\ntype T struct{}\n\n'
         "func Run() { bsdSysctl(); var t T; t.Close(); sys.Read() }\n"
     ),
+    "lib/aix.go": "//go:build aix\n\npackage lib\n\nfunc bsdSysctl() {}\n",
     "lib/bsd_cgo.go": '//go:build cgo && linux\n\npackage lib\n\nimport "C"\n\nfunc bsdSysctl() {}\n',
     "lib/close_windows.go": "package lib\n\nfunc (t *T) Close() {}\n",
     "lib/test_helper_test.go": "//go:build never\n\npackage lib\n\nfunc bsdSysctl() {}\n",
@@ -142,6 +143,7 @@ def test_the_file_that_would_have_declared_it(
         "sys.Read": (folder / "sys" / "read.go", 'import "C" with CGO_ENABLED=0'),
     }
     assert declaring_excluded_file(packages, "example.org/m/lib", "nobody") is None
+    assert declaring_excluded_file(packages, "example.org/m/lib", "") is None
     assert declaring_excluded_file(packages, "example.org/none", "bsdSysctl") is None
 
 
