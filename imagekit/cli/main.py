@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -46,8 +47,7 @@ def run() -> None:
 def main(arguments: Sequence[str]) -> int:
     """Run one command; the exit code of SURFACE's table. Every code but 0 ends stderr with one line that names it."""
     if list(arguments) == ["--version"]:
-        print(f"imagekit {imagekit.__version__}")
-        return 0
+        return _version()
     import typer
 
     from imagekit.cli.stopping import stoppable
@@ -56,13 +56,17 @@ def main(arguments: Sequence[str]) -> int:
         with stoppable():
             command = typer.main.get_command(application(arguments))
             code = command.main(list(arguments), prog_name="imagekit", standalone_mode=False)
+            sys.stdout.flush()
             return int(code or 0)
     except ImagekitError as error:
         return _ended(error.exit_code, error.message, error.hint)
     except typer.TyperException as error:
         return _ended(2, _said(error), "see `imagekit --help`")
     except BrokenPipeError:
-        sys.stderr.close()
+        return _quietly_closed()
+    except SystemExit as end:  # what typer makes of a closed pipe; everything else returns its code
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
         return _quietly_closed()
     except (KeyboardInterrupt, typer.Abort):
         return _ended(130, "interrupted", "run the same command again; nothing was half written")
@@ -112,12 +116,21 @@ def _wanted(arguments: Sequence[str]) -> tuple[tuple[str, str], ...]:
     return COMMANDS
 
 
+def _version() -> int:
+    try:
+        print(f"imagekit {imagekit.__version__}", flush=True)
+    except BrokenPipeError:
+        return _quietly_closed()
+    return 0
+
+
 def _ended(code: int, message: str, hint: str) -> int:
     """Say what failed; the last line is one line: `imagekit: exit N: what, where, next`."""
     first, _, rest = message.partition("\n")
     if rest:
         print(plain(message), file=sys.stderr)
-    sys.stdout.flush()
+    with suppress(BrokenPipeError):
+        sys.stdout.flush()
     print(f"imagekit: exit {code}: {line(first.rstrip(':'))}" + (f"; {line(hint)}" if hint else ""), file=sys.stderr)
     return code
 

@@ -73,7 +73,7 @@ def _selection(request: Request, diff: tuple[str, str] | None, *, both: bool, fo
             "--files and --diff stand alone, --diff without --target, and are a table or json", hint="ask one at a time"
         )
     ground = prepare(request, SWITCH)
-    asked = [find(ground.targets, name) for name in diff] if diff else ground.targets
+    asked = tuple(dict.fromkeys(find(ground.targets, name) for name in diff)) if diff else ground.targets
     found = list_files(ground, asked, SWITCH)
     if diff and len(found) != 2:
         raise UsageError(
