@@ -14,6 +14,7 @@ import msgspec
 
 from imagekit.audit.subject import XCheck, XOutcome
 from imagekit.binary.variables import string_at, string_variable
+from imagekit.errors import FormatError
 from imagekit.golang.arguments import keeps_symbols
 from imagekit.golang.artifact import Artifact
 from imagekit.golang.packages import Package, Packages
@@ -52,14 +53,20 @@ def check_again(artifact: Artifact, known: tuple[Checked, ...]) -> tuple[Checked
 
 
 def _check(value: XValue, shipped: Path, known: Path, listing: Listing) -> Checked:
-    variable = string_variable(known, value.name)
+    try:
+        variable = string_variable(known, value.name)
+    except FormatError:  # the symbol is there and is no string: a function, a number
+        return Checked(_outcome(value, XOutcome.MISSING))
     if variable is None:
         return Checked(_absent(value, listing()))
     return _at(value, shipped, variable.address)
 
 
 def _at(value: XValue, shipped: Path, address: int) -> Checked:
-    found = string_at(shipped, address)
+    try:
+        found = string_at(shipped, address)
+    except FormatError:
+        found = None
     if found is None:
         return Checked(_outcome(value, XOutcome.UNCHECKED, reason="its address holds no string in the file"), address)
     return Checked(_outcome(value, XOutcome.PRESENT if found == value.value else XOutcome.WRONG, found=found), address)
