@@ -83,14 +83,32 @@ def project(tmp_path: Path) -> Callable[[dict[str, str]], Path]:
 
 
 @pytest.fixture(scope="session")
-def hello(imagekit: Imagekit, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(imagekit: Imagekit, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Build a copy of fixtures/hello whose image goes to another repository: engines tell it from all others."""
+
+    def build(repository: str) -> Path:
+        place = tmp_path_factory.mktemp("hello") / "module"
+        shutil.copytree(FIXTURES / "hello", place, ignore=shutil.ignore_patterns("dist", ".dist.imagekit"))
+        config = place / "imagekit.yaml"
+        config.write_text(config.read_text().replace("registry.example/team/hello", repository))
+        _commit(place)
+        done = imagekit("build", cwd=place)
+        assert done.returncode == 0, done.stderr
+        return place
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def own_name() -> str:
+    """A word that no other worker of this session has: they share one engine."""
+    return os.environ.get("PYTEST_XDIST_WORKER", "main")
+
+
+@pytest.fixture(scope="session")
+def hello(built: Callable[[str], Path], own_name: str) -> Path:
     """fixtures/hello, committed and built: `dist/` inside is complete. Read only."""
-    place = tmp_path_factory.mktemp("hello") / "module"
-    shutil.copytree(FIXTURES / "hello", place, ignore=shutil.ignore_patterns("dist", ".dist.imagekit"))
-    _commit(place)
-    done = imagekit("build", cwd=place)
-    assert done.returncode == 0, done.stderr
-    return place
+    return built(f"registry.example/{own_name}/hello")
 
 
 @pytest.fixture(scope="session")

@@ -53,15 +53,21 @@ def gnupg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
+def source(built: Callable[[str], Path], own_name: str) -> Path:
+    """A build of fixtures/hello whose image only the tests here load and remove."""
+    return built(f"registry.example/{own_name}/carried")
+
+
+@pytest.fixture(scope="module")
 def carried(
-    hello: Path, imagekit: Callable[..., Any], gnupg: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    source: Path, imagekit: Callable[..., Any], gnupg: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Carried:
-    """A bundle of the image in hello/dist, made by the command. Read only."""
+    """A bundle of the image in dist/, made by the command. Read only."""
     folder, other_side = tmp_path_factory.mktemp("carried"), tmp_path_factory.mktemp("trust")
     listed = ran("gpg", "--list-keys", "--with-colons", env=gnupg).splitlines()
     fingerprint = next(line.split(":")[9] for line in listed if line.startswith("fpr:"))
     words = ["bundle", "create", "-o", folder / "release.tar", "--openpgp", fingerprint, "oci:dist/oci:hello"]
-    done = imagekit(*words, cwd=hello, **gnupg)
+    done = imagekit(*words, cwd=source, **gnupg)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{sha256(folder / 'release.tar')}  {folder / 'release.tar'}\n"
     (other_side / "release.asc").write_text(ran("gpg", "--export", "--armor", fingerprint, env=gnupg))
@@ -101,7 +107,7 @@ def test_it_crosses_into_a_network_namespace_without_routes(carried: Carried, em
     words = [sys.executable, "-m", "imagekit", "bundle", "verify", carried.folder / "release.tar"]
     unshare = shutil.which("unshare") or "unshare"
     verified = ran(unshare, "-n", *words, "--trust", carried.trust, env=without_gpg)
-    assert verified.startswith("registry.example/team/hello@sha256:")
+    assert verified.startswith(f"{carried.tag.rpartition(':')[0]}@sha256:")
     words[4] = "load"
     identity = ran(unshare, "-n", *words, "--trust", carried.trust, env=without_gpg).strip()
     assert ran("docker", "inspect", "--format", "{{.Id}}", carried.tag).strip() == identity
@@ -115,10 +121,10 @@ def test_it_crosses_into_a_network_namespace_without_routes(carried: Carried, em
     ]
 
 
-def test_the_bundle_is_the_image_that_was_built(carried: Carried, hello: Path, tmp_path: Path) -> None:
+def test_the_bundle_is_the_image_that_was_built(carried: Carried, source: Path, tmp_path: Path) -> None:
     words = ["bundle", "load", str(carried.folder / "release.tar"), "--trust", str(carried.trust)]
     assert main([*words, "--into", f"oci:{tmp_path}/there"]) == 0
-    here = {path.name for path in (hello / "dist/oci/blobs/sha256").iterdir()}
+    here = {path.name for path in (source / "dist/oci/blobs/sha256").iterdir()}
     assert {path.name for path in (tmp_path / "there/blobs/sha256").iterdir()} == here
     assert all(sha256(path) == path.name for path in (tmp_path / "there/blobs/sha256").iterdir())
 

@@ -125,10 +125,10 @@ def test_docker_runs_it_read_only_without_any_privilege(loaded):
     assert tuple(ran("docker", "run", "--rm", *words, loaded).splitlines()[1:]) == FOUND
 
 
-def test_the_tarball_is_a_docker_archive(tarball, loaded):
+def test_the_tarball_is_a_docker_archive(tarball, loaded, own_name):
     said = ran("docker", "load", "--input", tarball)
     tag = said.removeprefix("Loaded image: ").strip()
-    assert tag.startswith("registry.example/team/hello:0.0.0-2023")
+    assert tag.startswith(f"registry.example/{own_name}/hello:0.0.0-2023")
     assert ran("docker", "inspect", "--format", "{{.Id}}", tag).strip() == loaded
     assert tuple(ran("docker", "run", "--rm", "--network=none", tag).splitlines()[1:]) == FOUND
 
@@ -304,9 +304,9 @@ def test_layers_hold_what_was_promised(hello):
 
 
 @pytest.fixture(scope="module")
-def classic(hello: Path, docker_engine: str) -> Iterator[str]:
+def classic(hello: Path, docker_engine: str, own_name: str) -> Iterator[str]:
     """The image that the classic builder of docker makes of dist/Dockerfile.hello."""
-    tag = "imagekit.test/classic:1"
+    tag = f"imagekit.test/classic:{own_name}"
     words = ["build", "--quiet", "--file", "Dockerfile.hello", "--tag", tag, "."]
     yield ran("docker", *words, cwd=hello / "dist", DOCKER_BUILDKIT="0").strip()
     subprocess.run(["docker", "rmi", "--force", tag], check=False, capture_output=True)

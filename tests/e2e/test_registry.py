@@ -52,7 +52,6 @@ def registry(
     container = DockerContainer(done.stdout.strip(), network_mode="host").with_command(["-port", "0"])
     with container.waiting_for(LogMessageWaitStrategy("serving on port")):
         yield Registry(container, port_of(container))
-    subprocess.run(["docker", "rmi", "--force", done.stdout.strip()], check=False, capture_output=True)
 
 
 def port_of(container: DockerContainer) -> str:
@@ -94,6 +93,7 @@ def test_docker_pulls_and_runs_it(registry, push):
     [printed] = push("--push", f"{registry.address}/pulled:1.0").splitlines()
     ran("docker", "pull", "--quiet", printed)
     assert "user: nonroot (65532)" in ran("docker", "run", "--rm", "--network=none", printed)
+    ran("docker", "rmi", printed)
 
 
 def test_the_copy_has_the_bytes_of_the_layout(registry, push, hello, tmp_path):
