@@ -1,4 +1,4 @@
-"""A module whose files are chosen by constraints, and imagekit in a process of its own."""
+"""A module whose files constraints choose; fixtures/hello, committed; imagekit in a process with caches of its own."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
-Imagekit = Callable[..., subprocess.CompletedProcess[str]]
+ROOT = Path(__file__).resolve().parents[2]
+Start = Callable[..., "subprocess.Popen[str]"]
+Imagekit = Callable[..., "subprocess.CompletedProcess[str]"]
 FILES = {
     "go.mod": "module example.org/choosy\n\ngo 1.21\n",
     "imagekit.yaml": """version: 1
@@ -36,6 +37,39 @@ builds:
 
 
 @pytest.fixture
+def hello(tmp_path: Path) -> Path:
+    """A committed copy of fixtures/hello, without a dist/."""
+    place = tmp_path / "hello"
+    shutil.copytree(ROOT / "fixtures/hello", place, ignore=shutil.ignore_patterns("dist", ".dist.imagekit"))
+    for words in (
+        ["init", "-q", "-b", "main"],
+        ["add", "-A"],
+        ["-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-qm", "all"],
+    ):
+        subprocess.run(["git", "-C", str(place), *words], check=True)
+    return place
+
+
+@pytest.fixture
+def start(hello: Path, tmp_path: Path) -> Start:
+    """Start `imagekit …` in fixtures/hello, as the leader of a session of its own; its caches are empty."""
+
+    def begin(*words: str, stdout: int = subprocess.PIPE, **environment: str) -> subprocess.Popen[str]:
+        inherited = {k: v for k, v in os.environ.items() if k not in ("GOFLAGS", "SOURCE_DATE_EPOCH")}
+        return subprocess.Popen(
+            [sys.executable, "-m", "imagekit", *words],
+            cwd=hello,
+            env=inherited | {"XDG_CACHE_HOME": str(tmp_path / "cache")} | environment,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    return begin
+
+
+@pytest.fixture
 def choosy(tmp_path: Path) -> Path:
     """The module, with a constant in it that no compiler has ever seen."""
     root = tmp_path / "choosy"
@@ -43,14 +77,6 @@ def choosy(tmp_path: Path) -> Path:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(content.replace("UNIQUE", f'"{os.urandom(8).hex()}"'))
     return root
-
-
-@pytest.fixture
-def hello(tmp_path: Path) -> Path:
-    """A copy of fixtures/hello."""
-    place = tmp_path / "hello"
-    shutil.copytree(FIXTURES / "hello", place, ignore=shutil.ignore_patterns("dist", ".dist.imagekit"))
-    return place
 
 
 @pytest.fixture
