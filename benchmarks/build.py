@@ -66,11 +66,12 @@ class Bench:
         subprocess.run(["chmod", "-R", "u+w", str(self.module)], check=True)
         (self.module / "imagekit.yaml").write_text(_config("two", TWO))
         (self.module / "six.yaml").write_text(_config("six", SIX))
+        (self.module / ".goreleaser.yml").unlink(missing_ok=True)
         (self.module / ".goreleaser.yaml").write_text(_goreleaser())
         (self.module / ".gitignore").write_text("/dist/\n/out/\n")
         for words in ("init -q", "add -A", "-c user.name=b -c user.email=b@localhost commit -qm crane", "tag v0.22.1"):
             self.run("git", *words.split())
-        self.run("go", "mod", "download", "all")
+        self.run("go", "mod", "download")
 
     def imagekit(self, *words: str, **extra: str) -> None:
         self.run(sys.executable, "-m", "imagekit", "build", *words, **extra)
@@ -80,7 +81,7 @@ class Bench:
         shutil.rmtree(layout, ignore_errors=True)
         self.run(
             PEERS / "ko", "build", "--push=false", f"--oci-layout-path={layout}", f"--platform={','.join(TWO)}",
-            "--sbom=spdx", "./cmd/crane", KO_DEFAULTBASEIMAGE=base, KO_DOCKER_REPO="ko.local", **extra,
+            "--sbom=spdx", "./cmd/crane", KO_DEFAULTBASEIMAGE=base, KO_DOCKER_REPO="registry.example", **extra,
         )  # fmt: skip
 
     def goreleaser(self) -> None:
@@ -103,7 +104,7 @@ class Bench:
     def change(self) -> None:
         """One line of the main package is another one, committed so that nobody builds a dirty tree."""
         with (self.module / "cmd/crane/main.go").open("a") as source:
-            source.write(f"\nvar _ = {time.time_ns()}\n")
+            source.write(f'\nvar _ = "{time.time_ns()}"\n')
         self.run("git", "-c", "user.name=b", "-c", "user.email=b@localhost", "commit", "-qam", "change")
 
 
