@@ -29,35 +29,64 @@ def whole(dist: Path) -> str:
 
 
 def test_kill_at_fifty_moments(module, imagekit, tmp_path):
+    """Half of them anywhere in a run, half after the new folder has appeared; each run would change dist/."""
     place = module("hello")
-    config = (place / "imagekit.yaml").read_text()
-    versions = {}
-    for version in ("one", "two"):
+    config = (place / "imagekit.yaml").read_text().replace("linux/arm64, linux/arm/v7, darwin/arm64, ", "")
+    versions: dict[str, str] = {}
+    durations = []
+    for version in ("one", "two", "one"):
         (place / "imagekit.yaml").write_text(config.replace("{{ version }}", version))
+        start = time.monotonic()
         done = imagekit("build", cwd=place, cache=tmp_path / "cache")
+        durations.append(time.monotonic() - start)
         assert done.returncode == 0, done.stderr
-        versions[version] = whole(place / "dist")
+        assert versions.setdefault(version, whole(place / "dist")) == whole(place / "dist")
     assert len(set(versions.values())) == 2
-    start = time.monotonic()
-    imagekit("build", cwd=place, cache=tmp_path / "cache")
-    duration = time.monotonic() - start
+    names = {digest: version for version, digest in versions.items()}
     chance = random.Random(SEED)
-    environment = {k: v for k, v in os.environ.items() if k != "GOFLAGS"} | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    seen, writing = set[str](), 0
     for moment in range(MOMENTS):
-        version = ("one", "two")[moment % 2]
-        (place / "imagekit.yaml").write_text(config.replace("{{ version }}", version))
-        child = subprocess.Popen(
-            [sys.executable, "-m", "imagekit", "build"],
-            cwd=place,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        time.sleep(chance.uniform(0.02, duration * 1.3))
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-        assert whole(place / "dist") in versions.values(), f"moment {moment}"
+        there = names[whole(place / "dist")]
+        (place / "imagekit.yaml").write_text(config.replace("{{ version }}", "two" if there == "one" else "one"))
+        if moment % 2:
+            kill(place, tmp_path / "cache", chance.uniform(0, durations[-1] / 4), staged=True)
+        else:
+            kill(place, tmp_path / "cache", chance.uniform(0.02, durations[-1] * 1.2))
+        writing += (place / ".dist.imagekit").exists()
+        found = whole(place / "dist")
+        assert found in names, f"moment {moment}"
+        seen.add(names[found])
+    assert seen == {"one", "two"}, "some runs were killed before the new folder was there, some after"
+    assert writing, "some runs were killed while they wrote"
+    (place / "imagekit.yaml").write_text(config.replace("{{ version }}", "two"))
     done = imagekit("build", cwd=place, cache=tmp_path / "cache")
     assert done.returncode == 0, done.stderr
     assert whole(place / "dist") == versions["two"]
     assert not (place / ".dist.imagekit").exists()
+
+
+def kill(place: Path, cache: Path, delay: float, *, staged: bool = False) -> None:
+    """Start a build and kill it `delay` seconds later, or that long after it has begun to write."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("GOFLAGS", "SOURCE_DATE_EPOCH")}
+    before = staging(place)
+    child = subprocess.Popen(
+        [sys.executable, "-m", "imagekit", "build"],
+        cwd=place,
+        env={**environment, "XDG_CACHE_HOME": str(cache)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while staged and child.poll() is None and staging(place) == before:
+        time.sleep(0.001)
+    time.sleep(delay)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+
+
+def staging(place: Path) -> tuple[int, int] | None:
+    """What tells the folder that is written from the one that an earlier run left."""
+    try:
+        status = (place / ".dist.imagekit/new").stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_ctime_ns
