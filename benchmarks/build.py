@@ -1,6 +1,6 @@
 """imagekit build beside ko, goreleaser and bare `go build`, as ratios in one run.
 
-    make peers && .venv/bin/python benchmarks/build.py [--repeat 10] [--cold 3] [--json FILE]
+    make peers && .venv/bin/python benchmarks/build.py [--repeat 10] [--cold 3] [--only warm] [--json FILE]
 
 Everything runs on loopback: ko's base image is made and served here. Runs alternate between the competitors, and each
 figure is the median.
@@ -201,19 +201,22 @@ def _row(title: str, seconds: dict[str, float], limit: float, against: str) -> d
     return {"figure": title, "ratio": round(ratio, 3), "limit": limit, "seconds": seconds}
 
 
-def measure(bench: Bench, base: str, repeat: int, cold: int) -> list[dict[str, object]]:
+def measure(bench: Bench, base: str, repeat: int, cold: int, only: str) -> list[dict[str, object]]:
     rows = []
     runs: Runs = {"imagekit": bench.imagekit, "ko": lambda: bench.ko(base)}
-    compare(runs, 1)
-    bench.bare(TWO, "bare", parallel=True)
-    warm = compare(runs | {"bare": lambda: bench.bare(TWO, "bare", parallel=False)}, repeat)
-    rows.append(_row("two platforms, nothing changed", warm, 0.45, "ko"))
-    rows.append(_row("two platforms, one line changed", compare(runs, repeat, bench.change), 0.8, "ko"))
-    bench.run("git", "clean", "-fdxq")
+    bare = {"bare": lambda: bench.bare(TWO, "bare", parallel=False)}
     six: Runs = {"imagekit": lambda: bench.imagekit("--config", "six.yaml"), "goreleaser": bench.goreleaser}
-    compare(six, 1)
-    rows.append(_row("six targets, nothing changed", compare(six, repeat), 0.5, "goreleaser"))
-    if cold:
+    if only in ("", "warm"):
+        compare(runs | bare, 1)
+        rows.append(_row("two platforms, nothing changed", compare(runs | bare, repeat), 0.45, "ko"))
+    if only in ("", "change"):
+        compare(runs, 1)
+        rows.append(_row("two platforms, one line changed", compare(runs, repeat, bench.change), 0.8, "ko"))
+    if only in ("", "six"):
+        bench.run("git", "clean", "-fdxq")
+        compare(six, 1)
+        rows.append(_row("six targets, nothing changed", compare(six, repeat), 0.5, "goreleaser"))
+    if cold and only in ("", "cold"):
         rows.append(measure_cold(bench, cold))
     return rows
 
@@ -246,13 +249,14 @@ def main() -> None:
     parser.add_argument(
         "--cold", type=int, default=3, help="repetitions of the cold figure, which takes minutes; 0: none"
     )
+    parser.add_argument("--only", choices=["", "warm", "change", "six", "cold"], default="", help="one figure alone")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="imagekit-bench-", ignore_cleanup_errors=True) as place:
         bench = Bench(Path(place))
         bench.prepare()
         with base_image(bench.folder) as base:
-            rows = measure(bench, base, chosen.repeat, chosen.cold)
+            rows = measure(bench, base, chosen.repeat, chosen.cold, chosen.only)
         memory = peak_memory(bench)
         print(f"imagekit's own memory: {memory:.0f} MiB (at most 80)")
         version = compare({"imagekit": lambda: bench.run(sys.executable, "-m", "imagekit", "--version")}, chosen.repeat)

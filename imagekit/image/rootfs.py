@@ -12,7 +12,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from imagekit.content import Digest, digest_of
+from imagekit.content import Digest, digest_of, hash_file
 from imagekit.errors import ConfigError, UnreadableError
 from imagekit.image.kept import LayerCache, identity_of, with_digest
 from imagekit.image.recipe import CertificateSetting, Piece, Recipe, setting_of
@@ -74,6 +74,13 @@ def _bundle(replaced: Path | None, extra: tuple[Path, ...]) -> bytes:
     return b"".join((base, *map(certificates_in, extra)))
 
 
+def sources_digest() -> Digest:
+    """Of what the constant pieces are made from: certifi's bundle as it is now, and tzdata's rules."""
+    bundle, _ = hash_file(_certifi())
+    rules, _ = hash_file(_packaged_zone_folder() / "tzdata.zi")
+    return digest_of("\n".join((bundle, rules, digest_of(_PASSWD + _GROUP + _NSSWITCH))).encode())
+
+
 def _certifi() -> Path:
     import certifi
 
@@ -97,11 +104,15 @@ def certificates_in(path: Path) -> bytes:
 @cache
 def _packaged_zones() -> tuple[Entry, ...]:
     """Read once a run: 600 files, for every platform of every image the same."""
+    return tuple(_zones(_packaged_zone_folder()))
+
+
+def _packaged_zone_folder() -> Path:
     spec = find_spec("tzdata")
     places = list(spec.submodule_search_locations or ()) if spec else []
     if not places:
         raise UnreadableError("the tzdata package is not installed", hint="pip install tzdata")
-    return tuple(_zones(Path(places[0]) / "zoneinfo"))
+    return Path(places[0]) / "zoneinfo"
 
 
 def _zones(folder: Path) -> Iterator[Entry]:

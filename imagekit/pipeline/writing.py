@@ -13,6 +13,7 @@ import imagekit
 from imagekit.audit.judge import Report
 from imagekit.audit.report import audit_json
 from imagekit.content import Digest, canonical_json, digest_of, hash_file, hex_of
+from imagekit.image import rootfs
 from imagekit.image.assemble import compression_of
 from imagekit.image.files import matches
 from imagekit.image.recipe import CertificateSetting, Recipe
@@ -68,6 +69,7 @@ def _fingerprint(ground: Ground, passed: Sequence[Passed], report: Report) -> Di
         [(one.inspected.artifact.digest, one.ready.toolchain, one.ready.mode, one.asked) for one in passed],
         digest_of(audit_json(report)),
         sorted(_packed_files(ground)),
+        rootfs.sources_digest(),
     ]
     return digest_of(canonical_json(said))
 

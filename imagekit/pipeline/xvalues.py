@@ -26,6 +26,9 @@ Listing = Callable[[], Packages]
 """Lists the packages of the target; asked only about a variable that is not in the file."""
 
 _LARGEST_SOURCE = 4 << 20
+_VAR_BLOCK = re.compile(r"^var\s*\((.*?)^\)", re.MULTILINE | re.DOTALL)
+_QUOTED = re.compile(r'"(?:\\.|[^"\\])*"|`[^`]*`|//.*$')
+"""String literals and comments: what is left of an expression without them is code."""
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -57,8 +60,11 @@ def _check(value: XValue, shipped: Path, known: Path, listing: Listing) -> Check
         variable = string_variable(known, value.name)
     except FormatError:  # the symbol is there and is no string: a function, a number
         return Checked(_outcome(value, XOutcome.MISSING))
+    packages = listing()
     if variable is None:
-        return Checked(_absent(value, listing()))
+        return Checked(_absent(value, packages))
+    if any(_is_computed(package, value) for package in _meant(value, packages)):
+        return Checked(_outcome(value, XOutcome.WRONG, found="what its initializer computes at the start"))
     return _at(value, shipped, variable.address)
 
 
@@ -97,9 +103,23 @@ def _declares(package: Package, name: str) -> bool:
     inside = re.compile(rf"^\t(?:\w+\s*,\s*)*{re.escape(name)}\b(?!\s+(?!string\b|=)\w)", re.MULTILINE)
     for file in package.go_files:
         text = _text(package.directory / file)
-        blocks = re.findall(r"^var\s*\((.*?)^\)", text, re.MULTILINE | re.DOTALL)
+        blocks = _VAR_BLOCK.findall(text)
         if alone.search(text) or any(inside.search(block) for block in blocks):
             return True
+    return False
+
+
+def _is_computed(package: Package, value: XValue) -> bool:
+    """Whether its declaration calls a function, whose result replaces the linker's value when the program starts."""
+    name = re.escape(value.name.rpartition(".")[2])
+    alone = re.compile(rf"^var\s+{name}(?:\s+string)?\s*=\s*(.+)$", re.MULTILINE)
+    inside = re.compile(rf"^\t{name}(?:\s+string)?\s*=\s*(.+)$", re.MULTILINE)
+    for file in package.go_files:
+        text = _text(package.directory / file)
+        blocks = _VAR_BLOCK.findall(text)
+        for expression in [*alone.findall(text), *(found for block in blocks for found in inside.findall(block))]:
+            if "(" in _QUOTED.sub("", expression):
+                return True
     return False
 
 
