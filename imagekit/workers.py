@@ -12,8 +12,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 import msgspec
 
@@ -91,26 +92,40 @@ def run(
             f"cannot start {argv[0]}: {error.strerror}",
             hint=f"install {Path(argv[0]).name}, or put it on PATH",
         ) from error
+    _feed(child, stdin)
     try:
-        return _collect(child, stdin, cancellation)
+        return _collect(child, cancellation)
     except BaseException:
         _end(child)
         raise
 
 
-def _collect(child: subprocess.Popen[bytes], stdin: bytes, cancellation: Cancellation | None) -> Completed:
-    if cancellation is None:
-        stdout, stderr = child.communicate(stdin or None)
-        return Completed(child.returncode, stdout, stderr)
-    pending: bytes | None = stdin or None
+def _feed(child: subprocess.Popen[bytes], stdin: bytes) -> None:
+    """Write the child's input from a thread of its own.
+
+    `communicate` with a timeout forgets what is left of its input when it is called again (python/cpython, 3.11).
+    """
+    stream, child.stdin = child.stdin, None
+    if stream is not None:
+        threading.Thread(target=_pour, args=(stream, stdin), daemon=True).start()
+
+
+def _pour(stream: IO[bytes], stdin: bytes) -> None:
+    """All of it, or as much as the child reads before it ends."""
+    with suppress(OSError), stream:
+        stream.write(stdin)
+
+
+def _collect(child: subprocess.Popen[bytes], cancellation: Cancellation | None) -> Completed:
     while True:
         try:
-            stdout, stderr = child.communicate(pending, timeout=_TICK)
-            cancellation.check()
-            return Completed(child.returncode, stdout, stderr)
+            stdout, stderr = child.communicate(timeout=None if cancellation is None else _TICK)
         except subprocess.TimeoutExpired:
-            pending = None
+            stdout = None
+        if cancellation is not None:
             cancellation.check()
+        if stdout is not None:
+            return Completed(child.returncode, stdout, stderr)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
@@ -124,7 +139,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
         while time.monotonic() < deadline and _group_alive(child):
             time.sleep(0.01)
     child.wait()
-    for stream in (child.stdin, child.stdout, child.stderr):
+    for stream in (child.stdout, child.stderr):
         if stream is not None:
             stream.close()
 

@@ -32,6 +32,17 @@ def test_large_output_and_input_do_not_deadlock():
     assert (len(done.stdout), len(done.stderr), done.returncode) == (3_000_000, 300_000, 0)
 
 
+def test_input_arrives_whole_at_a_child_that_begins_to_read_late():
+    script = "import sys, time; time.sleep(0.5); sys.stdout.write(str(len(sys.stdin.read())))"
+    done = run([sys.executable, "-c", script], env=ENV, stdin=b"x" * 3_000_000, cancellation=Cancellation())
+    assert done.stdout == b"3000000"
+
+
+def test_a_child_that_never_reads_its_input_ends_all_the_same():
+    done = run(["true"], env=ENV, stdin=b"x" * 3_000_000, cancellation=Cancellation())
+    assert done.returncode == 0
+
+
 def test_a_missing_program_is_a_tool_error_that_names_it():
     with pytest.raises(ToolError, match="no-such-program") as caught:
         run(["no-such-program"], env=ENV)
