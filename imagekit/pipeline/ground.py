@@ -82,13 +82,13 @@ def prepare(request: Request, cancellation: Cancellation, *, compiling: bool = T
     Without `compiling` Go is not asked, and need not be there. Raises `ConfigError` for every mistake, `UsageError` for
     a selector that matches nothing and a push that cannot be, `ToolError` without git in a repository or without Go.
     """
-    config = read(request.config, Path(), request.packages)
+    root = request.config.parent if request.config is not None else Path()
     with ThreadPoolExecutor(2) as pool:
-        state = pool.submit(read_state, config.root, env=os.environ, cancellation=cancellation)
-        asked = compiling and not _all_prebuilt(config)
-        settings = pool.submit(_settings, config.root, cancellation) if asked else None
+        state = pool.submit(read_state, root, env=os.environ, cancellation=cancellation)
+        settings = pool.submit(_settings, root, cancellation) if compiling else None
+        config = read(request.config, Path(), request.packages)
         git = state.result()
-        go = settings.result() if settings else None
+        go = settings.result() if settings is not None and not _all_prebuilt(config) else None
     context = context_of(git, config.template_env, os.environ)
     targets = targets_of(config, context)
     ground = Ground(
