@@ -9,15 +9,13 @@ from imagekit.errors import ConfigError
 from imagekit.image import archives, recipe
 from imagekit.image.archives import ArchiveSpec
 from imagekit.image.recipe import Recipe
+from imagekit.image.shipped import IMAGE_SYSTEMS
 from imagekit.loading import Way, nearest
 from imagekit.platform import Selector, selected
 from imagekit.targets.target import Target
 
 Wrong = tuple[Way, str, str]
 """Where, what, and the way out."""
-
-IMAGE_SYSTEMS = ("linux", "freebsd")
-"""The systems whose images are one file system with nothing below it."""
 
 
 def document_mistakes(document: ConfigDocument) -> Iterator[Wrong]:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from imagekit.golang.checks import Check
 from imagekit.image.archives import ArchiveSpec
 from imagekit.image.recipe import Recipe
 from imagekit.targets.build import Build
@@ -20,14 +21,6 @@ VariableName = Annotated[
         examples=["CI_COMMIT_TAG"],
     ),
 ]
-
-
-class Check(StrEnum):
-    """What can run over the source before anything is compiled; generated files are left out."""
-
-    GOFMT = "gofmt"
-    VET = "vet"
-    STATICCHECK = "staticcheck"
 
 
 class SbomFormat(StrEnum):

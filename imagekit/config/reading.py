@@ -10,8 +10,9 @@ import msgspec
 from msgspec import UNSET
 
 from imagekit.config.checking import Wrong, archive_mistakes, document_mistakes, image_mistakes
-from imagekit.config.document import Check, ConfigDocument, SbomFormat, SignEntry
+from imagekit.config.document import ConfigDocument, SbomFormat, SignEntry
 from imagekit.errors import UnreadableError, UsageError
+from imagekit.golang.checks import Check
 from imagekit.image.archives import ArchiveSpec
 from imagekit.image.recipe import Recipe
 from imagekit.loading import Marks, load_document, nearest

@@ -35,6 +35,8 @@ _POSITION = re.compile(r"^(?:vet: )?(?P<file>[^\s:][^:]*\.\w+):(?P<line>\d+)(?::
 
 
 class Check(StrEnum):
+    """What can run over the source before anything is compiled; generated files are left out."""
+
     GOFMT = "gofmt"
     VET = "vet"
     STATICCHECK = "staticcheck"

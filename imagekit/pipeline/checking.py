@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
 from imagekit.errors import ToolError
 from imagekit.golang.checks import Check, CheckFailure, run_checks
@@ -17,7 +17,7 @@ _SHOWN = 50
 
 def run_all(ground: Ground, sources: Sources, cancellation: Cancellation) -> Generator[Event, None, None]:
     """Run them on every target of a local module; raise `ToolError` with every complaint, each once."""
-    checks = [Check(check.value) for check in ground.config.checks]
+    checks = ground.config.checks
     local = [ready for ready in sources.ready if ready.settings is not None and not ready.published]
     if not checks or not local:
         return
@@ -29,7 +29,7 @@ def run_all(ground: Ground, sources: Sources, cancellation: Cancellation) -> Gen
         raise _complaints(tuple(sorted(found)))
 
 
-def _of(ground: Ground, ready: Ready, checks: list[Check], cancellation: Cancellation) -> tuple[CheckFailure, ...]:
+def _of(ground: Ground, ready: Ready, checks: Sequence[Check], cancellation: Cancellation) -> tuple[CheckFailure, ...]:
     return run_checks(
         ready.go.toolchain,
         ready.go,

@@ -16,9 +16,9 @@ import msgspec
 
 import imagekit
 from imagekit.config import read, targets_of
-from imagekit.config.document import Check
 from imagekit.errors import ImagekitError, UsageError
 from imagekit.golang import zig
+from imagekit.golang.checks import Check
 from imagekit.golang.settings import GoSettings, read_settings
 from imagekit.golang.toolchain import find
 from imagekit.pipeline.diagnosis import Found, Patient, State, first_line

@@ -17,7 +17,7 @@ from imagekit.audit.policy import Policy
 from imagekit.config import Config, images_of, read, targets_of
 from imagekit.errors import ConfigError, UsageError
 from imagekit.golang.settings import GoSettings, read_settings
-from imagekit.golang.toolchain import Toolchain, find
+from imagekit.golang.toolchain import find
 from imagekit.image.archives import ArchiveSpec
 from imagekit.image.recipe import Recipe, names_of
 from imagekit.image.shipped import chosen as shipped_ones
@@ -122,11 +122,6 @@ def settings_in(ground: Ground, directory: str, cancellation: Cancellation) -> G
     if directory in (".", ""):
         return ground.settings
     return read_settings(ground.settings.toolchain, ground.root / directory, cancellation)
-
-
-def toolchain_of(ground: Ground, cancellation: Cancellation) -> Toolchain:
-    """The toolchain in effect."""
-    return ground.settings.toolchain if ground.settings else find(cancellation)
 
 
 def creation_time(git: GitState | None, epoch: str | None) -> int:

@@ -75,7 +75,7 @@ def ask(ground: Ground, ready: Ready, inspected: Inspected, cancellation: Cancel
         buildvcs=ready.buildvcs,
     )
     asked = Asked(
-        _modules(packages), check_values(inspected.artifact, twin, lambda: packages), _sums(ready), _imports(packages)
+        _modules(packages), check_values(inspected.artifact, twin, packages), _sums(ready), _imports(packages)
     )
     remember(place, asked)
     return asked

@@ -22,8 +22,6 @@ from imagekit.targets.target import XValue
 
 Twin = Callable[[], Artifact]
 """Links the same program without `-s -w`."""
-Listing = Callable[[], Packages]
-"""Lists the packages of the target; asked only about a variable that is not in the file."""
 
 _LARGEST_SOURCE = 4 << 20
 _VAR_BLOCK = re.compile(r"^var\s*\((.*?)^\)", re.MULTILINE | re.DOTALL)
@@ -38,13 +36,13 @@ class Checked(msgspec.Struct, frozen=True):
     address: int | None = None
 
 
-def check_values(artifact: Artifact, twin: Twin, listing: Listing) -> tuple[Checked, ...]:
+def check_values(artifact: Artifact, twin: Twin, packages: Packages) -> tuple[Checked, ...]:
     """One outcome for each `-X` value of the target, in its order."""
     values = artifact.target.ldflags.values
     if not values:
         return ()
     known = artifact.path if keeps_symbols(artifact.target) else twin().path
-    return tuple(_check(value, artifact.path, known, listing) for value in values)
+    return tuple(_check(value, artifact.path, known, packages) for value in values)
 
 
 def check_again(artifact: Artifact, known: tuple[Checked, ...]) -> tuple[Checked, ...]:
@@ -55,12 +53,11 @@ def check_again(artifact: Artifact, known: tuple[Checked, ...]) -> tuple[Checked
     )
 
 
-def _check(value: XValue, shipped: Path, known: Path, listing: Listing) -> Checked:
+def _check(value: XValue, shipped: Path, known: Path, packages: Packages) -> Checked:
     try:
         variable = string_variable(known, value.name)
     except FormatError:  # the symbol is there and is no string: a function, a number
         return Checked(_outcome(value, XOutcome.MISSING))
-    packages = listing()
     if variable is None:
         return Checked(_absent(value, packages))
     if any(_is_computed(package, value) for package in _meant(value, packages)):
