@@ -25,6 +25,8 @@ R = TypeVar("R")
 _GRACE = 3.0
 """Seconds that a child has between SIGTERM and SIGKILL."""
 _TICK = 0.05
+_MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+"""The control group's limit (v2 and v1), as a container sees its own; `max` where there is none."""
 
 
 class Cancellation:
@@ -187,3 +189,12 @@ class Workers:
 def cpus() -> int:
     """How many CPUs this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def memory() -> int:
+    """How many bytes of memory this process and its children may fill: the machine's, or less in a control group."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for path in _MEMORY_LIMITS:
+        with suppress(OSError, ValueError):
+            limits.append(int(Path(path).read_text()))
+    return min(limits)

@@ -16,6 +16,7 @@ from imagekit.errors import ConfigError, ToolError
 from imagekit.golang import arch, vcs
 from imagekit.golang.arguments import build_argv, mod_mode
 from imagekit.golang.artifact import Artifact
+from imagekit.golang.budget import pace
 from imagekit.golang.environments import compile_environment
 from imagekit.golang.failures import failure
 from imagekit.golang.kept import Kept, Record, folder_of, held, is_kept, is_same_file, opened, place
@@ -23,7 +24,7 @@ from imagekit.golang.settings import GoSettings
 from imagekit.golang.toolchain import Toolchain
 from imagekit.targets.target import Target
 from imagekit.text import line
-from imagekit.workers import Cancellation, run
+from imagekit.workers import Cancellation, cpus, memory, run
 
 
 class _Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,7 +129,8 @@ def _order(
         target=target,
         package=chosen,
         directory=settings.directory,
-        environment=compile_environment(settings, target, cache_dir=cache_dir.absolute(), jobs=jobs),
+        environment=compile_environment(settings, target, cache_dir=cache_dir.absolute())
+        | pace(jobs, memory() // (2 * cpus()), settings.ambient),
         argv=build_argv(
             toolchain.go,
             target,

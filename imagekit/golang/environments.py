@@ -66,11 +66,10 @@ def _is_for_fetching(name: str) -> bool:
     return name in _FETCH_AMBIENT or (name.startswith(_FETCH_PREFIXES) and name not in _UNSTEERED)
 
 
-def compile_environment(settings: GoSettings, target: Target, *, cache_dir: Path, jobs: int = 0) -> dict[str, str]:
+def compile_environment(settings: GoSettings, target: Target, *, cache_dir: Path) -> dict[str, str]:
     """The environment that `go build`, `go list`, `go vet` and `go test` see for a target. Sorted by name.
 
-    `jobs` is how many CPUs the command may use (GOMAXPROCS), 0 for all. Raises `ConfigError` for a platform or level
-    that Go does not know, `ToolError` where `cgo: static` has no zig.
+    Raises `ConfigError` for a platform or level that Go does not know, `ToolError` where `cgo: static` has no zig.
     """
     environment = {
         **_fixed(settings),
@@ -86,8 +85,6 @@ def compile_environment(settings: GoSettings, target: Target, *, cache_dir: Path
     if target.cgo is Cgo.STATIC:
         environment |= zig.environment_of(target.platform, target.level, cache_dir)
         folders.insert(0, str(zig.find().parent))
-    if jobs:
-        environment["GOMAXPROCS"] = str(jobs)
     environment["PATH"] = ":".join(dict.fromkeys(folders))
     return dict(sorted({**environment, **dict(target.env), **dict(target.unsafe.env)}.items()))
 

@@ -14,12 +14,13 @@ import msgspec
 from imagekit.errors import ToolError
 from imagekit.golang import constraints
 from imagekit.golang.arguments import mod_mode, selecting
+from imagekit.golang.budget import pace
 from imagekit.golang.environments import compile_environment
 from imagekit.golang.settings import GoSettings
 from imagekit.golang.toolchain import Toolchain
 from imagekit.targets.target import Target
 from imagekit.text import plain
-from imagekit.workers import Cancellation, run
+from imagekit.workers import Cancellation, cpus, memory, run
 
 _DYNAMIC = re.compile(rb"^//go:cgo_import_dynamic[ \t]", re.MULTILINE)
 _LARGEST_SOURCE = 2 << 20
@@ -173,6 +174,7 @@ def list_packages(
     Raises `ToolError` where Go lists nothing at all.
     """
     environment = compile_environment(settings, target, cache_dir=cache_dir.absolute())
+    environment |= pace(0, memory() // (2 * cpus()), settings.ambient)
     flags = selecting(target, mod_mode or _mode(settings))
     chosen = package or target.main or "."
 

@@ -34,6 +34,7 @@ from imagekit.oci.documents import (
 )
 from imagekit.oci.layers import Compression, Entry, Layer
 from imagekit.platform import Platform
+from imagekit.workers import Workers
 
 
 class PlatformImage(msgspec.Struct, frozen=True):
@@ -86,9 +87,12 @@ def assemble(
     origin: Origin,
     root: Path,
     cache: LayerCache,
+    workers: Workers,
     variant: str = "",
 ) -> Assembled:
     """Write the image of `programs`, one platform each in their order, and its index into `store`.
+
+    Platforms are packed side by side under `workers`; their number decides no byte.
 
     `created` is in seconds since 1970; paths in the recipe, whose templates are filled, are relative to `root`.
     Nothing else decides the bytes. Raises `ConfigError` for what cannot be packed as asked, two programs of one
@@ -106,7 +110,9 @@ def assemble(
         root=root,
         compression=compression,
     )
-    made = [_platform(store, common, platform, one, cache) for platform, one in distinct(recipe, programs)]
+    wanted = distinct(recipe, programs)
+    packed = dict(workers.each(lambda one: _platform(store, common, *one, cache), wanted))
+    made = [packed[one] for one in wanted]
     index = Index(
         manifests=tuple(image.manifest for image, _ in made),
         annotations=common.annotations,

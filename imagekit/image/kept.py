@@ -14,6 +14,7 @@ import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import Any, BinaryIO
 
 import msgspec
@@ -54,11 +55,23 @@ class LayerCache:
             ) from error
         self.rebuilt: list[str] = []
         """A sentence for every kept blob that was not what it had been."""
+        self._guard, self._locks = Lock(), dict[str, Lock]()
+
+    def _alone(self, key: str) -> Lock:
+        """What one thread holds while it packs for `key`: two platforms share their constant layers."""
+        with self._guard:
+            return self._locks.setdefault(key, Lock())
 
     def layer(self, store: BlobStore, entries: Sequence[Entry], *, mtime: int, compression: Compression) -> Layer:
         """The layer of `entries`, in `store`; packed only if it is not kept. Raises as `write_layer` does."""
         promised = tuple(map(with_digest, entries))
         key = _key("layer", [identity_of(entry) for entry in promised], mtime, compression.identity)
+        with self._alone(key):
+            return self._layer(key, store, promised, mtime, compression)
+
+    def _layer(
+        self, key: str, store: BlobStore, promised: tuple[Entry, ...], mtime: int, compression: Compression
+    ) -> Layer:
         kept = self._read(key)
         if kept is not None and self._given(kept, store):
             return Layer(Descriptor(kept.media_type, kept.digest, kept.size), Digest(kept.diff_id))

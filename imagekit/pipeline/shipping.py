@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from imagekit.pipeline.inspecting import Inspected
 from imagekit.pipeline.judging import Asked
 from imagekit.pipeline.manifest import Listed, artifacts_json
 from imagekit.pipeline.ready import Ready
+from imagekit.text import prepare_templates
 from imagekit.workers import Cancellation, Workers
 
 SUMS = "SHA256SUMS"
@@ -85,8 +87,11 @@ class Shipped(msgspec.Struct, frozen=True):
 def ship(ground: Ground, passed: Sequence[Passed], report: Report, folder: Path, cancellation: Cancellation) -> Shipped:
     """Write everything of dist/ into `folder`; the last file is SHA256SUMS, which lists all others."""
     cache = LayerCache(ground.request.cache / "layers")
-    listed = [entry for _, entry in Workers(ground.request.jobs, cancellation).each(partial(_binary, folder), passed)]
-    images = tuple(_images(ground, passed, folder, cache))
+    workers = Workers(ground.request.jobs, cancellation)
+    listed = [entry for _, entry in workers.each(partial(_binary, folder), passed)]
+    with ThreadPoolExecutor(1) as beside:
+        beside.submit(prepare_templates)
+        images = tuple(_images(ground, passed, folder, cache, workers))
     listed += _archives(ground, passed, folder, cache)
     listed += _docker(ground, passed, images, folder, cache)
     listed += describe(ground, passed, images, folder)
@@ -111,7 +116,9 @@ def _binary(folder: Path, one: Passed) -> Listed:
     return Listed("binary", inside, artifact.digest, artifact.size, target.id)
 
 
-def _images(ground: Ground, passed: Sequence[Passed], folder: Path, cache: LayerCache) -> Iterator[Packed]:
+def _images(
+    ground: Ground, passed: Sequence[Passed], folder: Path, cache: LayerCache, workers: Workers
+) -> Iterator[Packed]:
     layout = Layout.create(folder / "oci", durable=False)
     made: list[Packed] = []
     for recipe in ground.images:
@@ -127,6 +134,7 @@ def _images(ground: Ground, passed: Sequence[Passed], folder: Path, cache: Layer
                 origin=ground.origin(origin.ready if origin else None),
                 root=ground.root,
                 cache=cache,
+                workers=workers,
                 variant=variant,
             )
             tags = tuple(f"{tag}-{variant}" if variant else tag for tag in recipe.tags)

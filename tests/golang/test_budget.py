@@ -1,6 +1,6 @@
 import pytest
 
-from imagekit.golang.budget import Budget, plan
+from imagekit.golang.budget import Budget, pace, plan
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,18 @@ def test_no_budget_is_smaller_than_the_cpus_or_wider_than_the_targets(cold: bool
             budget = plan(targets, cpus, cold=cold)
             assert cpus <= budget.parallel * budget.cpus < cpus + budget.parallel
             assert budget.parallel <= min(targets, cpus)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "share", "ambient", "paced"),
+    [
+        (2, 4 << 30, {}, {"GOMAXPROCS": "2", "GOGC": "400", "GOMEMLIMIT": "4294967296"}),
+        (0, 4 << 30, {}, {"GOGC": "400", "GOMEMLIMIT": "4294967296"}),
+        (1, 512 << 20, {}, {"GOMAXPROCS": "1"}),
+        (1, 4 << 30, {"GOGC": "50", "GOFLAGS": "-v"}, {"GOMAXPROCS": "1", "GOGC": "50"}),
+        (1, 4 << 30, {"GOMEMLIMIT": "2GiB", "GOGC": ""}, {"GOMAXPROCS": "1", "GOMEMLIMIT": "2GiB"}),
+    ],
+    ids=["roomy", "all CPUs", "little memory", "the user's collector", "the user's limit"],
+)
+def test_the_pace(cpus: int, share: int, ambient: dict[str, str], paced: dict[str, str]) -> None:
+    assert pace(cpus, share, ambient) == paced

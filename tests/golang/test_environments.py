@@ -46,7 +46,7 @@ def settings(
 def test_the_compile_environment_holds_these_names_and_no_other(
     settings: GoSettings, target: Callable[..., Target], tmp_path: Path
 ) -> None:
-    environment = compile_environment(settings, target("linux/arm/v6"), cache_dir=tmp_path, jobs=3)
+    environment = compile_environment(settings, target("linux/arm/v6"), cache_dir=tmp_path)
     optional = {"TMPDIR", "XDG_CONFIG_HOME"}
     assert list(environment) == sorted(environment)
     assert {name: value for name, value in environment.items() if name not in optional} == {
@@ -59,7 +59,6 @@ def test_the_compile_environment_holds_these_names_and_no_other(
         "GOCACHE": settings.values["GOCACHE"],
         "GOENV": "off",
         "GOFLAGS": "",
-        "GOMAXPROCS": "3",
         "GOMODCACHE": settings.values["GOMODCACHE"],
         "GOOS": "linux",
         "GOPATH": settings.values["GOPATH"],

@@ -20,6 +20,7 @@ from imagekit.image.shipped import Program
 from imagekit.image.words import Origin
 from imagekit.oci.blobs import BlobStore
 from imagekit.platform import Platform
+from imagekit.workers import Cancellation, Workers
 
 GOLDEN = Path(__file__).parent / "golden"
 CREATED = 1700000000
@@ -98,7 +99,17 @@ def image(tmp_path: Path, cache: LayerCache, program: MakeProgram) -> MakeImage:
         created: int = CREATED,
     ) -> Assembled:
         chosen = programs or (program("linux/amd64"), program("linux/arm64"))
-        return assemble(store, recipe, chosen, created=created, origin=ORIGIN, root=root, cache=kept, variant=variant)
+        return assemble(
+            store,
+            recipe,
+            chosen,
+            created=created,
+            origin=ORIGIN,
+            root=root,
+            cache=kept,
+            workers=Workers(2, Cancellation()),
+            variant=variant,
+        )
 
     return make
 
