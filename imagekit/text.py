@@ -99,7 +99,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
 
 
 def prepare_templates() -> None:
-    """Import jinja2 (20 ms) where there is time for it: in a thread beside work that needs no interpreter."""
+    """Import jinja2 (20 ms) while there is time for it; whoever renders without this imports it then."""
     _environment()
 
 

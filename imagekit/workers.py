@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Generic, TypeVar
 
 import msgspec
 
@@ -184,6 +184,38 @@ class Workers:
     def _guarded(self, task: Callable[[T], R], item: T) -> R:
         self.cancellation.check()
         return task(item)
+
+
+class Ahead(Generic[R]):
+    """A task that begins by itself, in a thread, if the block it accompanies is not over after some seconds.
+
+    It is done once: by that thread, or by whoever asks for its result first. What it raises, `result` raises.
+    """
+
+    def __init__(self, task: Callable[[], R], seconds: float) -> None:
+        self._task, self._future, self._claim = task, Future[R](), threading.Lock()
+        self._timer = threading.Timer(seconds, self._begin)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Ahead[R]:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def _begin(self) -> None:
+        if not self._claim.acquire(blocking=False):
+            return
+        try:
+            self._future.set_result(self._task())
+        except BaseException as error:
+            self._future.set_exception(error)
+
+    def result(self) -> R:
+        """What the task gives; waits for it if it has begun, does it here if it has not."""
+        self._begin()
+        return self._future.result()
 
 
 def cpus() -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from imagekit.errors import StoppedError, ToolError
-from imagekit.workers import Cancellation, Workers, run
+from imagekit.workers import Ahead, Cancellation, Workers, memory, run
 
 ENV = {"PATH": os.environ["PATH"]}
 
@@ -92,3 +92,34 @@ def _running(pid: int) -> bool:
             return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_a_task_ahead_begins_by_itself_and_is_done_once():
+    began, done = threading.Event(), []
+    ahead = Ahead(lambda: (began.set(), done.append(1), 7)[-1], 0.01)
+    with ahead:
+        assert began.wait(10)
+    assert (ahead.result(), ahead.result(), done) == (7, 7, [1])
+
+
+def test_a_task_ahead_of_a_short_block_waits_until_it_is_asked_for():
+    done: list[int] = []
+    with Ahead(lambda: done.append(1), 3600) as ahead:
+        pass
+    assert done == []
+    ahead.result()
+    assert done == [1]
+
+
+def test_what_a_task_ahead_raises_its_result_raises():
+    def fail() -> None:
+        raise ToolError("no")
+
+    with Ahead(fail, 0) as ahead:
+        time.sleep(0.05)
+    with pytest.raises(ToolError, match="no"):
+        ahead.result()
+
+
+def test_memory_is_some_and_no_more_than_the_machine_has():
+    assert 0 < memory() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

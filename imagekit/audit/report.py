@@ -13,7 +13,7 @@ from imagekit import __version__
 from imagekit.audit.finding import Finding, Severity
 from imagekit.audit.judge import Judged, Report, Waived
 from imagekit.audit.policy import Waiver
-from imagekit.binary.facts import BinaryFacts, Evidence, GoBuild
+from imagekit.binary.facts import BinaryFacts, Evidence, GoBuild, Traits
 from imagekit.content import readable_json
 
 SCHEMA = "urn:imagekit:audit:v1"
@@ -50,6 +50,7 @@ class FactsEntry(msgspec.Struct, frozen=True):
     rpath: tuple[str, ...]
     go: GoBuild | None
     hardening: dict[str, str | bool | None]
+    traits: Traits
     evidence: dict[str, Evidence]
 
 
@@ -169,6 +170,7 @@ def _facts(facts: BinaryFacts) -> FactsEntry:
         rpath=facts.rpath,
         go=facts.go,
         hardening=facts.hardening,
+        traits=facts.traits,
         evidence=facts.evidence,
     )
 

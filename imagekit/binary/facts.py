@@ -55,6 +55,33 @@ class GoBuild(msgspec.Struct, frozen=True):
     settings: dict[str, str]
 
 
+class Traits(msgspec.Struct, frozen=True, kw_only=True):
+    """What else the bytes show beyond linkage; an empty tuple means looked for and not found, None not known."""
+
+    imports: dict[str, tuple[str, ...]] = {}
+    """PE and Mach-O: library -> the names imported from it, sorted; at most 4,096 names in all."""
+    instrumented: tuple[str, ...] = ()
+    """`race`, `asan`, `msan`, `cover`."""
+    leaked_paths: tuple[str, ...] | None = None
+    """Absolute source paths of the function table's file list, sorted, at most 20; None where there is no list."""
+    leaked_total: int = 0
+    """How many there are in all."""
+    endpoints: tuple[str, ...] = ()
+    """What an HTTP or gRPC server of it may answer to: `pprof`, `expvar`, `health`."""
+    loads: tuple[str, ...] = ()
+    """Functions by which it loads code while it runs: `plugin.Open`, `dlopen`, `purego.Dlopen`."""
+    nss: tuple[str, ...] = ()
+    """C functions of the name service that it calls: `getaddrinfo`, `getpwnam_r`."""
+    fips: str | None = None
+    """`GOFIPS140=v1.0.0`, `boringcrypto`; None where nothing says so."""
+    build_ids: dict[str, str] = {}
+    """`go`, `gnu`, `uuid`."""
+    overlay: int = 0
+    """Bytes behind the last thing that the headers describe."""
+    packer: str | None = None
+    """`UPX`."""
+
+
 class BinaryFacts(msgspec.Struct, frozen=True, kw_only=True):
     """All that one program (one slice of a fat file) says of itself."""
 
@@ -73,5 +100,6 @@ class BinaryFacts(msgspec.Struct, frozen=True, kw_only=True):
     hardening: dict[str, str | bool | None] = {}
     evidence: dict[str, Evidence] = {}
     """One for each fact that is not silent: `linkage`, `cgo`, `libc`, `interpreter`, `needed`, `platform`, `go`."""
+    traits: Traits = Traits()
     slice: str = ""
     """For a slice of a fat Mach-O: its architecture (`arm64`); '' otherwise."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -186,10 +187,11 @@ def list_packages(
             raise ToolError(f"`go list` of {target.id}: {said}", hint="run `go list` in the module's folder")
         return done.stdout
 
-    tags = read_tags(listed("-f", _CONTEXT, "--", "unsafe").decode(errors="replace"), environment)
-    return Packages(
-        target.id, tags, {p.path: p for p in read_packages(listed("-deps", f"-json={_FIELDS}", "--", chosen))}
-    )
+    with ThreadPoolExecutor(1) as beside:
+        context = beside.submit(listed, "-f", _CONTEXT, "--", "unsafe")
+        found = {p.path: p for p in read_packages(listed("-deps", f"-json={_FIELDS}", "--", chosen))}
+        tags = read_tags(context.result().decode(errors="replace"), environment)
+    return Packages(target.id, tags, found)
 
 
 def _mode(settings: GoSettings) -> str:

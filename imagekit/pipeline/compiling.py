@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 
 import msgspec
@@ -13,8 +14,13 @@ from imagekit.golang.budget import plan
 from imagekit.golang.compile import compile_target, has_kept_output
 from imagekit.golang.failures import CompileFailure
 from imagekit.pipeline.ground import Ground
+from imagekit.pipeline.judging import Learned, learn
 from imagekit.pipeline.ready import Ready
-from imagekit.workers import Cancellation, Workers
+from imagekit.text import prepare_templates
+from imagekit.workers import Ahead, Cancellation, Workers
+
+_SURELY_LINKING = 0.2
+"""Seconds after which a `go build` has found something to do; where it finds nothing it is over by then or soon."""
 
 
 class Compiled(msgspec.Struct, frozen=True):
@@ -23,6 +29,8 @@ class Compiled(msgspec.Struct, frozen=True):
     ready: Ready
     artifact: Artifact | None
     failure: CompileFailure | None = None
+    learned: Callable[[], Learned] | None = None
+    """What `go list` says of it, asked for while it was linked; None for a prebuilt one."""
 
 
 def compile_all(ground: Ground, targets: Sequence[Ready], cancellation: Cancellation) -> Iterator[Compiled]:
@@ -30,8 +38,9 @@ def compile_all(ground: Ground, targets: Sequence[Ready], cancellation: Cancella
     kept = [_is_kept(ground, ready) for ready in targets]
     budget = plan(len(targets), ground.request.jobs, cold=not all(kept))
     workers = Workers(budget.parallel, cancellation)
-    for _, compiled in workers.each(partial(_compile, ground, budget.cpus, cancellation), targets):
-        yield compiled
+    with Ahead(prepare_templates, _SURELY_LINKING):
+        for _, compiled in workers.each(partial(_compile, ground, budget.cpus, cancellation), targets):
+            yield compiled
 
 
 def _is_kept(ground: Ground, ready: Ready) -> bool:
@@ -43,18 +52,24 @@ def _is_kept(ground: Ground, ready: Ready) -> bool:
 def _compile(ground: Ground, jobs: int, cancellation: Cancellation, ready: Ready) -> Compiled:
     if ready.prebuilt is not None:
         return Compiled(ready, Artifact(ready.target, ready.prebuilt, *hash_file(ready.prebuilt)))
+    ahead = Ahead(partial(learn, ground, ready, cancellation), _SURELY_LINKING)
     try:
-        artifact = compile_target(
-            ready.go.toolchain,
-            ready.go,
-            ready.target,
-            cache_dir=ground.request.cache,
-            jobs=jobs,
-            cancellation=cancellation,
-            package=ready.package,
-            mod_mode=ready.mode,
-            buildvcs=ready.buildvcs,
-        )
+        with ahead if not ready.target.ldflags.values else nullcontext():
+            artifact = _compiled(ground, jobs, cancellation, ready)
     except CompileFailure as failure:
         return Compiled(ready, None, failure)
-    return Compiled(ready, artifact)
+    return Compiled(ready, artifact, learned=ahead.result)
+
+
+def _compiled(ground: Ground, jobs: int, cancellation: Cancellation, ready: Ready) -> Artifact:
+    return compile_target(
+        ready.go.toolchain,
+        ready.go,
+        ready.target,
+        cache_dir=ground.request.cache,
+        jobs=jobs,
+        cancellation=cancellation,
+        package=ready.package,
+        mod_mode=ready.mode,
+        buildvcs=ready.buildvcs,
+    )

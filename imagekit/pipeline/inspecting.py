@@ -14,7 +14,7 @@ from imagekit.content import canonical_json, hex_of
 from imagekit.golang.artifact import Artifact
 from imagekit.image.needs import Need, needs
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the readers learn something new about the same bytes."""
 
 

@@ -13,7 +13,7 @@ from imagekit.audit.judge import Report, judge
 from imagekit.pipeline.compiling import Compiled, compile_all
 from imagekit.pipeline.ground import Ground
 from imagekit.pipeline.inspecting import inspect
-from imagekit.pipeline.judging import ask, findings_of_failure, subjects_of
+from imagekit.pipeline.judging import ask, findings_of_failure, learn, subjects_of
 from imagekit.pipeline.parts import write_part
 from imagekit.pipeline.progress import Event, Phase, Progress, Said, Stage
 from imagekit.pipeline.shipping import Passed, Shipped
@@ -138,7 +138,8 @@ def _look(ground: Ground, cancellation: Cancellation, one: Compiled) -> Passed:
     if one.artifact is None:
         raise ValueError(f"{one.ready.target.id} did not compile")
     inspected = inspect(one.artifact, ground.request.cache)
-    return Passed(one.ready, inspected, ask(ground, one.ready, inspected, cancellation))
+    learned = one.learned or partial(learn, ground, one.ready, cancellation)
+    return Passed(one.ready, inspected, ask(ground, one.ready, inspected, cancellation, learned))
 
 
 def _judge(

@@ -5,7 +5,7 @@ Starts `go list`, once for each file that was never judged before or is refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 
 import msgspec
@@ -26,6 +26,17 @@ from imagekit.pipeline.xvalues import Checked, check_values
 from imagekit.sbom.edges import STDLIB, module_imports
 from imagekit.source import gosum
 from imagekit.workers import Cancellation
+
+
+class Learned(msgspec.Struct, frozen=True):
+    """What `go list` tells of a program: its modules, and which module imports packages of which."""
+
+    modules: tuple[GoModule, ...]
+    imports: dict[str, tuple[str, ...]]
+
+    @classmethod
+    def of(cls, packages: Packages) -> Learned:
+        return cls(_modules(packages), _imports(packages))
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -52,8 +63,18 @@ def listing(ground: Ground, ready: Ready, cancellation: Cancellation) -> Package
     )
 
 
-def ask(ground: Ground, ready: Ready, inspected: Inspected, cancellation: Cancellation) -> Asked:
-    """What was asked for beyond the target itself; remembered for the same file from the same go.sum and values."""
+def learn(ground: Ground, ready: Ready, cancellation: Cancellation) -> Learned:
+    """What `ask` needs of a target without `-X` values; it can be known before the target is linked."""
+    return Learned.of(listing(ground, ready, cancellation))
+
+
+def ask(
+    ground: Ground, ready: Ready, inspected: Inspected, cancellation: Cancellation, learned: Callable[[], Learned]
+) -> Asked:
+    """What was asked for beyond the target itself; remembered for the same file from the same go.sum and values.
+
+    `learned` gives what `learn` gives, and is called only where nothing is remembered.
+    """
     if ready.prebuilt is not None:
         return Asked(None, ())
     place = ground.request.cache / "asked" / _key(ready, inspected)
@@ -61,6 +82,17 @@ def ask(ground: Ground, ready: Ready, inspected: Inspected, cancellation: Cancel
         return msgspec.json.decode(place.read_bytes(), type=Asked)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         pass
+    if ready.target.ldflags.values:
+        asked = _with_values(ground, ready, inspected, cancellation)
+    else:
+        known = learned()
+        asked = Asked(known.modules, (), _sums(ready), known.imports)
+    remember(place, asked)
+    return asked
+
+
+def _with_values(ground: Ground, ready: Ready, inspected: Inspected, cancellation: Cancellation) -> Asked:
+    """The same for a target whose `-X` values must be looked for in the file."""
     packages = listing(ground, ready, cancellation)
     twin = partial(
         unstripped_twin,
@@ -74,11 +106,8 @@ def ask(ground: Ground, ready: Ready, inspected: Inspected, cancellation: Cancel
         mod_mode=ready.mode,
         buildvcs=ready.buildvcs,
     )
-    asked = Asked(
-        _modules(packages), check_values(inspected.artifact, twin, packages), _sums(ready), _imports(packages)
-    )
-    remember(place, asked)
-    return asked
+    known = Learned.of(packages)
+    return Asked(known.modules, check_values(inspected.artifact, twin, packages), _sums(ready), known.imports)
 
 
 def _key(ready: Ready, inspected: Inspected) -> str:

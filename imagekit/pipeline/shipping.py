@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -31,7 +30,6 @@ from imagekit.pipeline.inspecting import Inspected
 from imagekit.pipeline.judging import Asked
 from imagekit.pipeline.manifest import Listed, artifacts_json
 from imagekit.pipeline.ready import Ready
-from imagekit.text import prepare_templates
 from imagekit.workers import Cancellation, Workers
 
 SUMS = "SHA256SUMS"
@@ -89,9 +87,7 @@ def ship(ground: Ground, passed: Sequence[Passed], report: Report, folder: Path,
     cache = LayerCache(ground.request.cache / "layers")
     workers = Workers(ground.request.jobs, cancellation)
     listed = [entry for _, entry in workers.each(partial(_binary, folder), passed)]
-    with ThreadPoolExecutor(1) as beside:
-        beside.submit(prepare_templates)
-        images = tuple(_images(ground, passed, folder, cache, workers))
+    images = tuple(_images(ground, passed, folder, cache, workers))
     listed += _archives(ground, passed, folder, cache)
     listed += _docker(ground, passed, images, folder, cache)
     listed += describe(ground, passed, images, folder)

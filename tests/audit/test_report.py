@@ -62,7 +62,7 @@ def test_the_document_has_exactly_the_keys_of_the_surface(report):
     for fact in facts:
         assert set(fact) == {
             *("format", "platform", "linkage", "cgo", "libc", "glibc_min", "interpreter", "needed", "rpath", "go"),
-            *("hardening", "evidence"),
+            *("hardening", "traits", "evidence"),
         }
     go = facts[0]["go"]
     assert set(go) == {"version", "path", "main", "deps", "settings"}
