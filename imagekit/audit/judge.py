@@ -8,11 +8,14 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
+from imagekit.audit.explain import Explanation
 from imagekit.audit.finding import Finding, Remark, Severity, Skip
 from imagekit.audit.policy import Policy, Waiver
 from imagekit.audit.rules import BY_ID, RULES, Rule
 from imagekit.audit.subject import Source, Subject
+from imagekit.binary.deep import Deep
 from imagekit.binary.facts import BinaryFacts
+from imagekit.binary.sizes import PackageSize
 from imagekit.content import Digest
 from imagekit.errors import ConfigError
 from imagekit.platform import Platform
@@ -41,6 +44,9 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     source: Source = Source()
     facts: BinaryFacts | None = None
     findings: tuple[Finding, ...] = ()
+    sizes: tuple[PackageSize, ...] | None = None
+    explanation: Explanation | None = None
+    deep: Deep | None = None
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,6 +176,9 @@ class _Court:
             source=subject.source,
             facts=subject.facts,
             findings=tuple(self.found[_key(subject)]),
+            sizes=subject.sizes,
+            explanation=subject.explanation,
+            deep=subject.deep,
         )
 
 

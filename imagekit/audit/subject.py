@@ -9,7 +9,10 @@ from typing import Protocol
 import msgspec
 
 from imagekit.audit.chains import ImportGraph
+from imagekit.audit.explain import Explanation
+from imagekit.binary.deep import Deep
 from imagekit.binary.facts import BinaryFacts, GoModule
+from imagekit.binary.sizes import PackageSize
 from imagekit.content import Digest
 from imagekit.targets.target import Target
 
@@ -91,3 +94,8 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     imports: Callable[[], ImportGraph] | None = None
     """Asked only where a refusal must be explained, since `go list` costs more than all else; None if it cannot be."""
     source: Source = Source()
+    packages: tuple[str, ...] | None = None
+    """Import paths that were linked in, where a rule of the policy or a report asks; None: not asked or not known."""
+    sizes: tuple[PackageSize, ...] | None = None
+    explanation: Explanation | None = None
+    deep: Deep | None = None
