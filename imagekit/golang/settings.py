@@ -19,6 +19,19 @@ from imagekit.workers import Cancellation, run
 
 _CACHE_PROGRAM = "GOCACHEPROG"
 """Kept from `go env` too, which would start it."""
+_ASKED = (
+    *("AR", "CC", "CGO_ENABLED", "CXX", "GCCGO", "GO111MODULE", "GO386", "GOAMD64", "GOARCH", "GOARM", "GOARM64"),
+    *("GOAUTH", "GOBIN", "GOCACHE", "GODEBUG", "GOENV", "GOEXE", "GOEXPERIMENT", "GOFIPS140", "GOFLAGS", "GOHOSTARCH"),
+    *("GOHOSTOS", "GOINSECURE", "GOMIPS", "GOMIPS64", "GOMOD", "GOMODCACHE", "GONOPROXY", "GONOSUMDB", "GOOS"),
+    *("GOPATH", "GOPPC64", "GOPRIVATE", "GOPROXY", "GORISCV64", "GOROOT", "GOSUMDB", "GOTELEMETRY", "GOTELEMETRYDIR"),
+    *("GOTMPDIR", "GOTOOLCHAIN", "GOTOOLDIR", "GOVCS", "GOVERSION", "GOWASM", "GOWORK"),
+)
+"""What Go is asked for by name (cmd/go/internal/envcmd), since for the flags of C it would start the user's $CC."""
+_FLAGS_OF_C = (
+    *("CGO_CFLAGS", "CGO_CPPFLAGS", "CGO_CXXFLAGS", "CGO_FFLAGS", "CGO_LDFLAGS", "PKG_CONFIG"),
+    _CACHE_PROGRAM,
+)
+"""Never asked for; in the settings as the user set them, else ''."""
 _LARGEST_ENV_FILE = 1 << 20
 
 
@@ -30,7 +43,10 @@ class GoSettings(msgspec.Struct, frozen=True, kw_only=True):
     directory: Path
     """The folder that was asked about, absolute."""
     values: dict[str, str]
-    """Every variable of `go env`, resolved; GOMOD is /dev/null outside a module, GOWORK is '' outside a workspace."""
+    """The variables of `go env`, resolved; the flags for C are '' where nobody set them.
+
+    GOMOD is /dev/null outside a module, GOWORK is '' outside a workspace.
+    """
     ambient: dict[str, str]
     """This process's whole environment."""
     file: dict[str, str]
@@ -70,19 +86,21 @@ def read_settings(toolchain: Toolchain, directory: Path, cancellation: Cancellat
     if not where.is_dir():
         raise ToolError(f"{directory} is not a folder", hint="`dir` of a build names the folder of its go.mod")
     quiet = {name: value for name, value in ambient.items() if name != _CACHE_PROGRAM}
-    answer = run([str(toolchain.go), "env", "-json"], env=quiet, cwd=where, cancellation=cancellation)
+    answer = run([str(toolchain.go), "env", "-json", *_ASKED], env=quiet, cwd=where, cancellation=cancellation)
     if answer.returncode:
         raise ToolError(f"`go env` in {directory}: {_first_lines(answer.stderr)}", hint="run `go env` there")
     try:
         values = msgspec.json.decode(answer.stdout, type=dict[str, str])
     except msgspec.DecodeError as error:
         raise ToolError(f"`go env -json` in {directory} did not answer with JSON ({error})") from error
+    file = _env_file(values.get("GOENV", "off"))
+    unasked = {name: ambient.get(name) or file.get(name, "") for name in _FLAGS_OF_C}
     return GoSettings(
         toolchain=_in_effect(toolchain, values),
         directory=where,
-        values={**values, **{name: ambient[name] for name in (_CACHE_PROGRAM,) if name in ambient}},
+        values={**values, **unasked},
         ambient=ambient,
-        file=_env_file(values.get("GOENV", "off")),
+        file=file,
     )
 
 

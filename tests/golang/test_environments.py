@@ -185,3 +185,20 @@ def test_a_terminal_escape_in_a_setting_is_not_obeyed(
     folder = module()
     monkeypatch.setenv("GOFLAGS", "-tags=\x1b[31m")
     assert "\x1b" not in "\n".join(said(ask(folder)))
+
+
+def test_asking_go_starts_no_compiler(
+    ask: Callable[[Path], GoSettings],
+    module: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compiler = tmp_path / "cc"
+    compiler.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
+    compiler.chmod(0o755)
+    for name in ("CC", "CXX", "PKG_CONFIG"):
+        monkeypatch.setenv(name, str(compiler))
+    monkeypatch.setenv("CGO_CFLAGS", "-DX")
+    settings = ask(module())
+    assert not (tmp_path / "started").exists()
+    assert settings.changed["CGO_CFLAGS"] == "-DX"
