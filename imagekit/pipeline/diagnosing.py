@@ -21,6 +21,7 @@ from imagekit.golang import zig
 from imagekit.golang.checks import Check
 from imagekit.golang.settings import GoSettings, read_settings
 from imagekit.golang.toolchain import find
+from imagekit.image.recorded import PACKAGES, altered
 from imagekit.pipeline.diagnosis import Found, Patient, State, first_line
 from imagekit.pipeline.lacking import look_for_modules
 from imagekit.pipeline.pruning import size_of
@@ -41,6 +42,7 @@ def diagnose(given: Path | None, cache: Path, *, offline: bool, cancellation: Ca
     patient = msgspec.structs.replace(patient, settings=settings)
     yield _git(patient, cancellation)
     yield _cache(patient)
+    yield _constant_layers()
     yield from _compilers(patient, cancellation)
     yield from _staticcheck(patient)
     modules = tuple(look_for_modules(patient, cancellation))
@@ -111,6 +113,14 @@ def _cache(patient: Patient) -> Found:
         )
     size = size_of(patient.cache)
     return Found("cache", State.OK, f"{patient.cache}: {size / 1e6:.0f} MB, {free / 1e9:.1f} GB free on its disk")
+
+
+def _constant_layers() -> Found:
+    """Whether certificates and time zones are those of their packages: the same layers for everybody."""
+    sentences = [sentence for package in PACKAGES if (sentence := altered(package))]
+    if sentences:
+        return Found("constant layers", State.WARNING, "; ".join(sentences), "or set rootfs.ca in imagekit.yaml")
+    return Found("constant layers", State.OK, "certifi and tzdata are as they were installed")
 
 
 def _compilers(patient: Patient, cancellation: Cancellation) -> Iterator[Found]:

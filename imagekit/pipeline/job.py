@@ -73,7 +73,7 @@ def conclude(
         return Built(ground, report, Shipped(()))
     yield Phase("writing")
     shipped = write(ground, judgeable, report, cancellation)
-    yield from (Said(sentence) for sentence in shipped.rebuilt)
+    yield from (Said(sentence) for sentence in shipped.said)
     return Built(ground, report, shipped)
 
 

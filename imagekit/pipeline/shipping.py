@@ -18,7 +18,8 @@ from imagekit.image.assemble import Assembled, assemble
 from imagekit.image.compiling import source_step
 from imagekit.image.dockerfile import bake_file, bake_target, scratch_dockerfile, source_dockerfile
 from imagekit.image.kept import LayerCache
-from imagekit.image.recipe import Recipe
+from imagekit.image.recipe import Piece, Recipe
+from imagekit.image.recorded import altered
 from imagekit.image.rootfs import write_rootfs_tar
 from imagekit.image.shipped import Program, chosen
 from imagekit.oci.documents import CONTAINERD_NAME, REF_NAME, Descriptor, Index
@@ -78,8 +79,8 @@ class Shipped(msgspec.Struct, frozen=True):
 
     images: tuple[ShippedImage, ...]
     sums: Digest | None = None
-    rebuilt: tuple[str, ...] = ()
-    """A sentence for each kept layer that was not what it had been."""
+    said: tuple[str, ...] = ()
+    """A sentence for each kept layer, and each package that layers are made from, that was not what it had been."""
 
 
 def ship(ground: Ground, passed: Sequence[Passed], report: Report, folder: Path, cancellation: Cancellation) -> Shipped:
@@ -95,7 +96,15 @@ def ship(ground: Ground, passed: Sequence[Passed], report: Report, folder: Path,
     write_whole(folder / "artifacts.json", artifacts_json(ground, passed, images, listed))
     known = {entry.path: entry.digest for entry in listed}
     sums = write_sums(folder, known)
-    return Shipped(tuple(image.shipped for image in images), sums, tuple(cache.rebuilt))
+    return Shipped(tuple(image.shipped for image in images), sums, (*cache.rebuilt, *_altered(images)))
+
+
+def _altered(images: Sequence[Packed]) -> Iterator[str]:
+    """What is not as it was installed, of the packages that these images are made from."""
+    used = {need.piece for image in images for one in image.assembled.images for need in one.rootfs if need.needed}
+    for piece, package in ((Piece.CA, "certifi"), (Piece.TZDATA, "tzdata")):
+        if piece in used and (sentence := altered(package)):
+            yield sentence
 
 
 def _binary(folder: Path, one: Passed) -> Listed:

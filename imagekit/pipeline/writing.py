@@ -44,7 +44,7 @@ def write(ground: Ground, passed: Sequence[Passed], report: Report, cancellation
     with staged(ground.output) as folder:
         shipped = ship(ground, passed, report, folder, cancellation)
         cancellation.check()
-    remember(place, _Written(fingerprint, msgspec.structs.replace(shipped, rebuilt=())))
+    remember(place, _Written(fingerprint, msgspec.structs.replace(shipped, said=())))
     return shipped
 
 
