@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import msgspec
+
 from imagekit.errors import ConfigError
 from imagekit.golang import zig
 from imagekit.golang.settings import GoSettings
@@ -85,6 +87,17 @@ def selecting(target: Target, mode: str) -> tuple[str, ...]:
     """The flags that decide which files and modules are chosen; `go list`, `go vet` and `go build` get the same."""
     tags = [f"-tags={','.join(target.tags)}"] if target.tags else []
     return (f"-mod={mode}", *tags, *(flag for flag in target.flags if flag.lstrip("-").partition("=")[0] in _SELECTING))
+
+
+class Main(msgspec.Struct, frozen=True):
+    """The main package of a build, and how Go reads its module; what is not said here follows from the target."""
+
+    package: str = ""
+    """`./cmd/app`, or its path inside an extracted module; the target's `main` if ''."""
+    mode: str = ""
+    """`vendor` or `readonly`; what Go itself would choose if ''."""
+    buildvcs: bool | None = None
+    """Whether the commit is stamped; None: where there is a repository."""
 
 
 def build_argv(

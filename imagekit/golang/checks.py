@@ -77,14 +77,13 @@ class _Run(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run_checks(
-    toolchain: Toolchain,
     settings: GoSettings,
     target: Target,
     checks: Sequence[Check],
     *,
     cache_dir: Path,
     cancellation: Cancellation | None = None,
-    mod_mode: str = "",
+    mode: str = "",
 ) -> tuple[CheckFailure, ...]:
     """What the checks say of the module in `settings.directory`, as this target sees it. Sorted; empty if all is well.
 
@@ -93,19 +92,15 @@ def run_checks(
     """
     environment = compile_environment(settings, target, cache_dir=cache_dir.absolute())
     runner = _Run(
-        toolchain=toolchain,
+        toolchain=settings.toolchain,
         directory=settings.directory,
         environment={**environment, "STATICCHECK_CACHE": str(cache_dir.absolute() / "staticcheck")},
-        selecting=selecting(target, mod_mode or _mode(settings)),
+        selecting=selecting(target, mode or mod_mode(settings)),
         search_path=settings.ambient.get("PATH", ""),
         cancellation=cancellation,
     )
     failures = (failure for check in checks for failure in _RUNS[check](runner))
     return tuple(sorted({f for f in failures if not is_generated(runner.directory / f.file)}))
-
-
-def _mode(settings: GoSettings) -> str:
-    return mod_mode(settings)
 
 
 def is_generated(path: Path) -> bool:

@@ -14,17 +14,19 @@ import msgspec
 
 from imagekit.errors import ConfigError, ToolError
 from imagekit.golang import arch, vcs
-from imagekit.golang.arguments import build_argv, mod_mode
+from imagekit.golang.arguments import Main, build_argv, mod_mode
 from imagekit.golang.artifact import Artifact
 from imagekit.golang.budget import pace
 from imagekit.golang.environments import compile_environment
 from imagekit.golang.failures import failure
 from imagekit.golang.kept import Kept, Record, folder_of, held, is_kept, is_same_file, opened, place
 from imagekit.golang.settings import GoSettings
-from imagekit.golang.toolchain import Toolchain
 from imagekit.targets.target import Target
 from imagekit.text import line
 from imagekit.workers import Cancellation, cpus, memory, run
+
+_OWN = Main()
+"""As the target says it."""
 
 
 class _Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,92 +41,62 @@ class _Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def compile_target(
-    toolchain: Toolchain,
     settings: GoSettings,
     target: Target,
+    main: Main = _OWN,
     *,
     cache_dir: Path,
     jobs: int = 0,
     cancellation: Cancellation | None = None,
-    package: str = "",
-    mod_mode: str = "",
-    buildvcs: bool | None = None,
     destination: Path | None = None,
 ) -> Artifact:
     """The program that a target becomes; `Artifact.relinked` says why a kept output was not trusted, if one was not.
 
-    `toolchain` is `settings.toolchain`; `settings` were read in the module's folder, or are those for an extracted
-    module, `settings.published(folder)` (then `package` is its path inside, `mod_mode` readonly, `buildvcs` False).
-    `package` is the target's `main` otherwise. `jobs` is how many CPUs this one build may use, 0 for all. With
+    `settings` were read in the module's folder, or are those for an extracted module, `settings.published(folder)`
+    (then `main` says readonly and no stamp). `jobs` is how many CPUs this one build may use, 0 for all. With
     `destination` the artifact is a copy there, made before another process can replace the kept output; without it,
     the kept output.
 
     Raises `CompileFailure` with the compiler's own words, `ToolError` where version control cannot be read,
     `ConfigError` for a platform, level or flag that Go cannot take.
     """
-    order = _order(
-        toolchain, settings, target, cache_dir=cache_dir, jobs=jobs, package=package, mode=mod_mode, buildvcs=buildvcs
-    )
-    return _carry_out(order, destination, cancellation)
+    return _carry_out(_order(settings, target, main, cache_dir, jobs), destination, cancellation)
 
 
 def unstripped_twin(
-    toolchain: Toolchain,
     settings: GoSettings,
     target: Target,
+    main: Main = _OWN,
     *,
     cache_dir: Path,
     jobs: int = 0,
     cancellation: Cancellation | None = None,
-    package: str = "",
-    mod_mode: str = "",
-    buildvcs: bool | None = None,
 ) -> Artifact:
     """The same program linked without `-s -w`, kept beside it: its symbol table has the addresses of the stripped one.
 
     Arguments and errors are those of `compile_target`. It is a second link; nothing is compiled again.
     """
-    order = _order(
-        toolchain,
-        settings,
-        target,
-        cache_dir=cache_dir,
-        jobs=jobs,
-        package=package,
-        mode=mod_mode,
-        buildvcs=buildvcs,
-        strip=False,
-    )
-    return _carry_out(order, None, cancellation)
+    return _carry_out(_order(settings, target, main, cache_dir, jobs, strip=False), None, cancellation)
 
 
-def has_kept_output(settings: GoSettings, target: Target, *, cache_dir: Path, package: str = "") -> bool:
+def has_kept_output(settings: GoSettings, target: Target, main: Main = _OWN, *, cache_dir: Path) -> bool:
     """Whether this target was linked before, so that a build will link at most (see `budget.plan`)."""
-    chosen = package or target.main
+    chosen = main.package or target.main
     return is_kept(folder_of(cache_dir, settings.directory, chosen, target), target.filename)
 
 
 def _order(
-    toolchain: Toolchain,
-    settings: GoSettings,
-    target: Target,
-    *,
-    cache_dir: Path,
-    jobs: int,
-    package: str,
-    mode: str,
-    buildvcs: bool | None,
-    strip: bool | None = None,
+    settings: GoSettings, target: Target, main: Main, cache_dir: Path, jobs: int, *, strip: bool | None = None
 ) -> _Order:
-    chosen = package or target.main
+    chosen = main.package or target.main
     if not chosen or chosen.startswith("-") or "@" in chosen:
         raise ConfigError(
             f"{target.id}: {chosen!r} is not a package of the module ({target.origin('main')})",
             hint="write `main: ./cmd/app`",
         )
-    arch.check(target.platform, toolchain.goroot, where=f"{target.id} ({target.origin('platforms')})")
+    arch.check(target.platform, settings.toolchain.goroot, where=f"{target.id} ({target.origin('platforms')})")
     folder = folder_of(cache_dir.absolute(), settings.directory, chosen, target, "" if strip is None else "unstripped")
-    stamped = vcs.repository_of(settings.directory) is not None if buildvcs is None else buildvcs
+    stamped = vcs.repository_of(settings.directory) is not None if main.buildvcs is None else main.buildvcs
     return _Order(
         target=target,
         package=chosen,
@@ -132,11 +104,11 @@ def _order(
         environment=compile_environment(settings, target, cache_dir=cache_dir.absolute())
         | pace(jobs, memory() // (2 * cpus()), settings.ambient),
         argv=build_argv(
-            toolchain.go,
+            settings.toolchain.go,
             target,
             package=chosen,
             output=folder / target.filename,
-            mode=mode or mod_mode(settings),
+            mode=main.mode or mod_mode(settings),
             buildvcs=stamped,
             jobs=jobs,
             strip=strip,

@@ -14,17 +14,17 @@ import msgspec
 
 from imagekit.errors import ToolError
 from imagekit.golang import constraints
-from imagekit.golang.arguments import mod_mode, selecting
+from imagekit.golang.arguments import Main, mod_mode, selecting
 from imagekit.golang.budget import pace
 from imagekit.golang.environments import compile_environment
 from imagekit.golang.settings import GoSettings
-from imagekit.golang.toolchain import Toolchain
 from imagekit.targets.target import Target
 from imagekit.text import plain
 from imagekit.workers import Cancellation, cpus, memory, run
 
 _DYNAMIC = re.compile(rb"^//go:cgo_import_dynamic[ \t]", re.MULTILINE)
 _LARGEST_SOURCE = 2 << 20
+_OWN = Main()
 _END = b"\n}\n"
 _CONTEXT = "".join(f"{{{{range context.{kind}Tags}}}}{{{{.}}}} {{{{end}}}}" for kind in ("Tool", "Release", "Build"))
 
@@ -160,14 +160,12 @@ _FIELDS = ",".join(field.encode_name for field in msgspec.structs.fields(Package
 
 
 def list_packages(
-    toolchain: Toolchain,
     settings: GoSettings,
     target: Target,
+    main: Main = _OWN,
     *,
     cache_dir: Path,
     cancellation: Cancellation | None = None,
-    package: str = "",
-    mod_mode: str = "",
 ) -> Packages:
     """What a target is made of, in the environment and with the flags that would compile it.
 
@@ -176,11 +174,11 @@ def list_packages(
     """
     environment = compile_environment(settings, target, cache_dir=cache_dir.absolute())
     environment |= pace(0, memory() // (2 * cpus()), settings.ambient)
-    flags = selecting(target, mod_mode or _mode(settings))
-    chosen = package or target.main or "."
+    flags = selecting(target, main.mode or mod_mode(settings))
+    chosen = main.package or target.main or "."
 
     def listed(*words: str) -> bytes:
-        argv = [str(toolchain.go), "list", "-e", *flags, *words]
+        argv = [str(settings.toolchain.go), "list", "-e", *flags, *words]
         done = run(argv, env=environment, cwd=settings.directory, cancellation=cancellation)
         if done.returncode and not done.stdout:
             said = plain("\n".join(done.stderr.decode(errors="replace").strip().splitlines()[:5]))
@@ -192,10 +190,6 @@ def list_packages(
         found = {p.path: p for p in read_packages(listed("-deps", f"-json={_FIELDS}", "--", chosen))}
         tags = read_tags(context.result().decode(errors="replace"), environment)
     return Packages(target.id, tags, found)
-
-
-def _mode(settings: GoSettings) -> str:
-    return mod_mode(settings)
 
 
 def read_packages(stdout: bytes) -> Iterator[Package]:

@@ -31,13 +31,12 @@ def run_all(ground: Ground, sources: Sources, cancellation: Cancellation) -> Gen
 
 def _of(ground: Ground, ready: Ready, checks: Sequence[Check], cancellation: Cancellation) -> tuple[CheckFailure, ...]:
     return run_checks(
-        ready.go.toolchain,
         ready.go,
         ready.target,
         checks,
         cache_dir=ground.request.cache,
         cancellation=cancellation,
-        mod_mode=ready.mode,
+        mode=ready.mode,
     )
 
 

@@ -46,7 +46,7 @@ def compile_all(ground: Ground, targets: Sequence[Ready], cancellation: Cancella
 def _is_kept(ground: Ground, ready: Ready) -> bool:
     if ready.prebuilt is not None:
         return True
-    return has_kept_output(ready.go, ready.target, cache_dir=ground.request.cache, package=ready.package)
+    return has_kept_output(ready.go, ready.target, ready.main, cache_dir=ground.request.cache)
 
 
 def _compile(ground: Ground, jobs: int, cancellation: Cancellation, ready: Ready) -> Compiled:
@@ -63,13 +63,5 @@ def _compile(ground: Ground, jobs: int, cancellation: Cancellation, ready: Ready
 
 def _compiled(ground: Ground, jobs: int, cancellation: Cancellation, ready: Ready) -> Artifact:
     return compile_target(
-        ready.go.toolchain,
-        ready.go,
-        ready.target,
-        cache_dir=ground.request.cache,
-        jobs=jobs,
-        cancellation=cancellation,
-        package=ready.package,
-        mod_mode=ready.mode,
-        buildvcs=ready.buildvcs,
+        ready.go, ready.target, ready.main, cache_dir=ground.request.cache, jobs=jobs, cancellation=cancellation
     )

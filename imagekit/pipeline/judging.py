@@ -52,15 +52,7 @@ class Asked(msgspec.Struct, frozen=True):
 
 def listing(ground: Ground, ready: Ready, cancellation: Cancellation) -> Packages:
     """`go list -deps` of a target."""
-    return list_packages(
-        ready.go.toolchain,
-        ready.go,
-        ready.target,
-        cache_dir=ground.request.cache,
-        cancellation=cancellation,
-        package=ready.package,
-        mod_mode=ready.mode,
-    )
+    return list_packages(ready.go, ready.target, ready.main, cache_dir=ground.request.cache, cancellation=cancellation)
 
 
 def learn(ground: Ground, ready: Ready, cancellation: Cancellation) -> Learned:
@@ -96,15 +88,12 @@ def _with_values(ground: Ground, ready: Ready, inspected: Inspected, cancellatio
     packages = listing(ground, ready, cancellation)
     twin = partial(
         unstripped_twin,
-        ready.go.toolchain,
         ready.go,
         ready.target,
+        ready.main,
         cache_dir=ground.request.cache,
         jobs=ground.request.jobs,
         cancellation=cancellation,
-        package=ready.package,
-        mod_mode=ready.mode,
-        buildvcs=ready.buildvcs,
     )
     known = Learned.of(packages)
     return Asked(known.modules, check_values(inspected.artifact, twin, packages), _sums(ready), known.imports)

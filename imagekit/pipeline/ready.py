@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from imagekit.binary.facts import GoModule
+from imagekit.golang.arguments import Main
 from imagekit.golang.settings import GoSettings
 from imagekit.targets.target import Target
 
@@ -31,6 +32,11 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     time: int = 0
     """When a published version was made, in seconds since 1970; 0 where nobody says."""
     prebuilt: Path | None = None
+
+    @property
+    def main(self) -> Main:
+        """The main package as `golang` takes it."""
+        return Main(self.package, self.mode, self.buildvcs)
 
     @property
     def go(self) -> GoSettings:

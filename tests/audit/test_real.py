@@ -70,7 +70,7 @@ def place(tmp_path: Path) -> Callable[..., Path]:
 def listed(cache: Path) -> Callable[..., Packages]:
     def run(folder: Path, target: Target) -> Packages:
         toolchain = find()
-        return list_packages(toolchain, read_settings(toolchain, folder), target, cache_dir=cache)
+        return list_packages(read_settings(toolchain, folder), target, cache_dir=cache)
 
     return run
 
@@ -82,7 +82,7 @@ def built(cache: Path, listed: Callable[..., Packages]) -> Callable[..., Built]:
     def compile_and_read(folder: Path, target: Target) -> Built:
         toolchain = find()
         settings = read_settings(toolchain, folder)
-        artifact = compile_target(toolchain, settings, target, cache_dir=cache)
+        artifact = compile_target(settings, target, cache_dir=cache)
         packages = listed(folder, target)
         (root,) = packages.roots
         modules = {p.module.path: p.module for p in packages.by_path.values() if p.module and not p.module.main}
@@ -175,7 +175,7 @@ def test_taking_the_way_out_makes_it_pass(place, built):
 def _refusal(cache: Path, folder: Path, asked: Target) -> CompileFailure:
     toolchain = find()
     with pytest.raises(CompileFailure) as caught:
-        compile_target(toolchain, read_settings(toolchain, folder), asked, cache_dir=cache)
+        compile_target(read_settings(toolchain, folder), asked, cache_dir=cache)
     return caught.value
 
 

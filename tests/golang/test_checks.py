@@ -19,7 +19,7 @@ Check_ = Callable[..., tuple[CheckFailure, ...]]
 @pytest.fixture
 def check(go: Toolchain, ask: Callable[[Path], GoSettings], target: Callable[..., Target], tmp_path: Path) -> Check_:
     def run(folder: Path, *checks: Check, **fields: object) -> tuple[CheckFailure, ...]:
-        return run_checks(go, ask(folder), target(**fields), checks, cache_dir=tmp_path / "cache")
+        return run_checks(ask(folder), target(**fields), checks, cache_dir=tmp_path / "cache")
 
     return run
 

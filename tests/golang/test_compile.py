@@ -13,10 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from imagekit.content import hash_file
 from imagekit.errors import ConfigError, StoppedError, ToolError
+from imagekit.golang.arguments import Main
 from imagekit.golang.artifact import Artifact
 from imagekit.golang.compile import compile_target, has_kept_output, unstripped_twin
 from imagekit.golang.failures import CompileFailure
@@ -40,7 +42,7 @@ def build(go: Toolchain, ask: Ask, tmp_path: Path) -> Build:
     """Compile a target of a folder, the cache beside it."""
 
     def make(folder: Path, target: Target, cache: str = "cache", **options: Any) -> Artifact:
-        return compile_target(go, ask(folder), target, cache_dir=tmp_path / cache, **options)
+        return compile_target(ask(folder), target, cache_dir=tmp_path / cache, **options)
 
     return make
 
@@ -191,7 +193,7 @@ def test_stripped_and_its_twin(
     folder = module()
     made = target(ldflags=Ldflags(strip=True, values=(XValue("main.version", "1"),)))
     shipped = build(folder, made)
-    twin = unstripped_twin(go, ask(folder), made, cache_dir=tmp_path / "cache")
+    twin = unstripped_twin(ask(folder), made, cache_dir=tmp_path / "cache")
     assert twin.path != shipped.path
     assert twin.size > shipped.size
     symbols = subprocess.run([go.go, "tool", "nm", twin.path], capture_output=True, text=True, check=True).stdout
@@ -270,15 +272,8 @@ def test_an_extracted_module_is_built_for_itself(
     (tmp_path / "go.work").write_text("go 1.24\n\nuse ./here\n")
     git(here.parent, "init", "-q")
     settings = ask(here).published(extracted)
-    made = compile_target(
-        go,
-        settings,
-        target(main="example.org/m@v1.0.0"),
-        cache_dir=tmp_path / "cache",
-        package=".",
-        mod_mode="readonly",
-        buildvcs=False,
-    )
+    main = Main(".", "readonly", buildvcs=False)
+    made = compile_target(settings, target(main="example.org/m@v1.0.0"), main, cache_dir=tmp_path / "cache")
     info = build_info(go, made.path)
     assert info["main"] == "(devel)"
     assert "vcs" not in info
@@ -385,7 +380,7 @@ values = Ldflags(values=(XValue("main.version", value),))
 target = Target(build="app", platform=Platform("linux", "amd64"), main=".", ldflags=values)
 for number in range(3):
     place = Path(out) / f"{value}{number}"
-    made = compile_target(go, settings, target, cache_dir=Path(cache), jobs=1, destination=place)
+    made = compile_target(settings, target, cache_dir=Path(cache), jobs=1, destination=place)
     assert (made.digest, made.size) == hash_file(made.path)
     assert made.relinked == "", made.relinked
 """
@@ -418,14 +413,13 @@ def test_a_thrown_switch_ends_every_child_and_leaves_no_half_file(
     timer = threading.Timer(0.5, cancellation.stop, [StoppedError("enough", exit_code=124)])
     timer.start()
     with pytest.raises(StoppedError):
-        compile_target(
-            wrapped(go, tmp_path, 60), ask(folder), target(), cache_dir=tmp_path / "cache", cancellation=cancellation
-        )
+        settings = msgspec.structs.replace(ask(folder), toolchain=wrapped(go, tmp_path, 60))
+        compile_target(settings, target(), cache_dir=tmp_path / "cache", cancellation=cancellation)
     for pid in (tmp_path / "pid").read_text().split():
         assert not _alive(int(pid))
     (kept,) = (tmp_path / "cache" / "kept").iterdir()
     assert [path.name for path in kept.iterdir()] == ["lock"]
-    made = compile_target(go, ask(folder), target(), cache_dir=tmp_path / "cache", cancellation=Cancellation())
+    made = compile_target(ask(folder), target(), cache_dir=tmp_path / "cache", cancellation=Cancellation())
     assert made.relinked == ""
 
 
@@ -446,7 +440,7 @@ def test_a_killed_run_is_made_good_by_the_next(
         "from imagekit.platform import Platform\nfrom imagekit.targets.target import Target\n"
         "go = find(); settings = read_settings(go, Path(sys.argv[1]))\n"
         "target = Target(build='app', platform=Platform('linux', 'amd64'), main='.')\nprint('ready', flush=True)\n"
-        "compile_target(go, settings, target, cache_dir=Path(sys.argv[2]))\n"
+        "compile_target(settings, target, cache_dir=Path(sys.argv[2]))\n"
     )
     cache = tmp_path / "cache"
     for moment in (0.05, 0.15, 0.3, 0.45):
@@ -457,7 +451,7 @@ def test_a_killed_run_is_made_good_by_the_next(
         child.send_signal(signal.SIGKILL)
         child.wait()
         child.stdout.close()
-        made = compile_target(go, ask(folder), target(), cache_dir=cache)
+        made = compile_target(ask(folder), target(), cache_dir=cache)
         assert "changed after its link" not in made.relinked
         assert output_of(made.path) == "whole"
         assert sorted(path.name for path in made.path.parent.iterdir()) == ["app", "app.json", "lock"]

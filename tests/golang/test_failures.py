@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from imagekit.golang.arguments import Main
 from imagekit.golang.compile import compile_target
 from imagekit.golang.failures import (
     CompileFailure,
@@ -131,8 +132,8 @@ def test_the_file_that_would_have_declared_it(
     folder = module(**BSD)
     settings = ask(folder)
     with pytest.raises(CompileFailure, match="undefined: bsdSysctl") as caught:
-        compile_target(go, settings, target(), cache_dir=tmp_path / "cache", package="./lib")
-    packages = list_packages(go, settings, target(), cache_dir=tmp_path / "cache")
+        compile_target(settings, target(), Main("./lib"), cache_dir=tmp_path / "cache")
+    packages = list_packages(settings, target(), cache_dir=tmp_path / "cache")
     named = {
         problem.identifier: declaring_excluded_file(packages, problem.package, problem.identifier)
         for problem in caught.value.problems
@@ -162,6 +163,6 @@ def test_a_package_that_needs_cgo_is_a_problem_with_its_name(
         }
     )
     with pytest.raises(CompileFailure) as caught:
-        compile_target(go, ask(folder), target(), cache_dir=tmp_path / "cache")
+        compile_target(ask(folder), target(), cache_dir=tmp_path / "cache")
     (problem,) = caught.value.problems
     assert (problem.kind, problem.package) == (Kind.CONSTRAINTS, "example.org/m/c")

@@ -49,7 +49,7 @@ def listing(
     settings = ask(folder)
 
     def list_for(platform: str = "linux/amd64", **fields: object) -> Packages:
-        return list_packages(go, settings, target(platform, **fields), cache_dir=tmp_path / "cache")
+        return list_packages(settings, target(platform, **fields), cache_dir=tmp_path / "cache")
 
     return list_for
 
@@ -72,7 +72,7 @@ def test_the_copies_that_the_library_vendors_are_named_as_such(
     target: Callable[..., Target],
 ) -> None:
     folder = module("net", **{"main.go": 'package main\n\nimport _ "net/http"\n\nfunc main() {}\n'})
-    packages = list_packages(go, ask(folder), target(), cache_dir=folder)
+    packages = list_packages(ask(folder), target(), cache_dir=folder)
     graph = packages.graph()
     assert {path for paths in graph.values() for path in paths} - graph.keys() <= {"C", "unsafe"}
 
@@ -141,7 +141,7 @@ def test_a_package_that_does_not_load_is_listed_with_its_error(
     target: Callable[..., Target],
 ) -> None:
     folder = module("broken", **{"main.go": 'package main\n\nimport _ "nowhere.example/x"\n\nfunc main() {}\n'})
-    packages = list_packages(go, ask(folder), target(), cache_dir=folder)
+    packages = list_packages(ask(folder), target(), cache_dir=folder)
     missing = packages.by_path["nowhere.example/x"].error
     assert missing is not None
     assert "nowhere.example/x" in missing.err

@@ -37,8 +37,8 @@ def test_a_real_program_with_a_dependency(tmp_path: Path):
     toolchain = find()
     settings = read_settings(toolchain, folder)
     target = Target(build="app", platform=Platform("linux", "arm64"), level="v8.0", main=".")
-    artifact = compile_target(toolchain, settings, target, cache_dir=tmp_path / "cache")
-    packages = list_packages(toolchain, settings, target, cache_dir=tmp_path / "cache")
+    artifact = compile_target(settings, target, cache_dir=tmp_path / "cache")
+    packages = list_packages(settings, target, cache_dir=tmp_path / "cache")
     homes = {path: package.module.path for path, package in packages.by_path.items() if package.module}
     sums = gosum.read(folder / "go.sum").sums
     inventory = of_program(
