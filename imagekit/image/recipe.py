@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from enum import StrEnum
 
 import msgspec
 
+from imagekit.audit.needs import Piece as Piece
 from imagekit.errors import ConfigError
 
 _ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
@@ -19,16 +19,6 @@ _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _LARGEST_ID = 2**32 - 2
 
 Key = tuple[str | int, ...]
-
-
-class Piece(StrEnum):
-    """A constant piece of the root file system, in the order of the layers."""
-
-    CA = "ca"
-    TZDATA = "tzdata"
-    USERS = "users"
-    NSSWITCH = "nsswitch"
-    TMP = "tmp"
 
 
 class Mistake(msgspec.Struct, frozen=True):
