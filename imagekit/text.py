@@ -21,7 +21,7 @@ def plain(text: str) -> str:
     """`text` with nothing in it that a terminal or a CI log would obey.
 
     Control characters, ANSI escapes, bidirectional overrides and unpaired surrogates become `\\x1b`-like escapes; a
-    `::command` or `##[command]` at the start of a line loses its power by an escaped first character.
+    `::command` at the start of a line, and a `##[command]` anywhere, lose their power by an escaped first character.
     """
     shown = "".join(c if c == "\n" or c.isprintable() else _escaped(c) for c in text)
     return "\n".join(_without_command(line) for line in shown.split("\n"))
@@ -38,9 +38,10 @@ def _escaped(character: str) -> str:
 
 
 def _without_command(text: str) -> str:
-    bare = text.lstrip()
-    if bare.startswith(("::", "##[", "##vso[")):
-        return text.replace(bare[0], f"\\x{ord(bare[0]):02x}", 1)
+    if text.lstrip().startswith("::"):
+        text = text.replace(":", "\\x3a", 1)
+    for prefix in ("##[", "##vso["):  # GitHub's runner and Azure's agent look for these in the middle of a line too
+        text = text.replace(prefix, f"\\x23{prefix[1:]}")
     return text
 
 
@@ -106,3 +107,13 @@ def prepare_templates() -> None:
 def render(name: str, **values: Any) -> str:
     """Fill `templates/<name>`; every value from outside must pass `docker`, `json_array`, `hcl` or `shell` in it."""
     return _environment().from_string(template_source(name)).render(**values)
+
+
+def render_html(name: str, **values: Any) -> str:
+    """Fill `templates/<name>` with every word made a `line` and escaped for HTML, save what is `Markup` already."""
+    environment = _environment().overlay(autoescape=True, finalize=_one_plain_line)
+    return environment.from_string(template_source(name)).render(**values)
+
+
+def _one_plain_line(value: Any) -> Any:
+    return line(value) if isinstance(value, str) and not hasattr(value, "__html__") else value

@@ -5,18 +5,23 @@ Every key is always there; None is unknown. The structs below are the document, 
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 import msgspec
 
 from imagekit import __version__
+from imagekit.audit.explain import Explanation
 from imagekit.audit.finding import Finding, Severity
 from imagekit.audit.judge import Judged, Report, Waived
 from imagekit.audit.policy import Waiver
+from imagekit.binary.deep import Deep
 from imagekit.binary.facts import BinaryFacts, Evidence, GoBuild, Traits
 from imagekit.content import readable_json
+from imagekit.text import plain
 
 SCHEMA = "urn:imagekit:audit:v1"
+_OBEYED = re.compile(r"##(?=\[|vso\[)")
 
 
 class Tool(msgspec.Struct, frozen=True):
@@ -70,6 +75,10 @@ class SubjectEntry(msgspec.Struct, frozen=True):
     source: SourceEntry
     facts: FactsEntry | None
     findings: tuple[FindingEntry, ...]
+    explanation: Explanation | None = None
+    """Null where nobody asked (`--explain`)."""
+    deep: Deep | None = None
+    """Null where nobody asked (`--deep`)."""
 
 
 class SkipEntry(msgspec.Struct, frozen=True):
@@ -116,7 +125,38 @@ class AuditDocument(msgspec.Struct, frozen=True):
 
 def audit_json(report: Report) -> bytes:
     """The report for machines: sorted keys, two spaces, a final newline; the same report gives the same bytes."""
-    return readable_json(document(report))
+    return inert_json(document(report))
+
+
+def inert_json(value: Any) -> bytes:
+    """Readable JSON that a terminal or a CI log obeys as little as `text.plain`: what it might obey is `\\u`-escaped.
+
+    The value that a reader gets is the same, save for unpaired surrogates, which JSON cannot hold: they stay escapes.
+    """
+    try:
+        content = readable_json(value)
+    except UnicodeEncodeError:
+        content = readable_json(_without_surrogates(msgspec.to_builtins(value)))
+    if content.isascii() and b"##" not in content and b"\x7f" not in content:
+        return content
+    text = content.decode()
+    obeyed = {ord(c): _unit_escapes(c) for c in sorted(set(text)) if not c.isprintable() and c != "\n"}
+    return _OBEYED.sub("#\\\\u0023", text.translate(obeyed)).encode()
+
+
+def _unit_escapes(character: str) -> str:
+    units = character.encode("utf-16-be")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if value.isprintable() else "".join(plain(c) if "\ud800" <= c <= "\udfff" else c for c in value)
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_surrogates(each) for each in value]
+    return value
 
 
 def document(report: Report) -> AuditDocument:
@@ -154,6 +194,8 @@ def _subject(judged: Judged) -> SubjectEntry:
         source=SourceEntry(source.kind, source.ref, source.manifest, source.platform, source.layer, source.path),
         facts=_facts(judged.facts) if judged.facts else None,
         findings=tuple(_finding(finding) for finding in judged.findings),
+        explanation=judged.explanation,
+        deep=judged.deep,
     )
 
 

@@ -52,7 +52,7 @@ def test_the_document_has_exactly_the_keys_of_the_surface(report):
     assert set(read["tool"]) == {"name", "version"}
     assert set(read["policy"]) == {"name", "digest"}
     for subject in read["subjects"]:
-        assert set(subject) == {"path", "digest", "size", "source", "facts", "findings"}
+        assert set(subject) == {"path", "digest", "size", "source", "facts", "findings", "explanation", "deep"}
         assert set(subject["source"]) == {"kind", "ref", "manifest", "platform", "layer", "path"}
         for finding in subject["findings"]:
             assert set(finding) == {"rule", "severity", "message", "evidence", "chain", "hint"}

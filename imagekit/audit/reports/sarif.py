@@ -1,0 +1,175 @@
+"""SARIF 2.1.0 (OASIS standard with errata 01): rules, one result a finding, waivers as suppressions.
+
+A skip is a notification of the run's invocation: it says something of the run, not of the file. What is not ours
+passes `text.line`; brackets that would make a link in a message (3.11.6) are escaped; paths become relative or file
+URI references in which every reserved character but `/` is percent-encoded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+from urllib.parse import quote
+
+from imagekit import __version__
+from imagekit.audit.finding import Finding, Skip
+from imagekit.audit.judge import Judged, Report
+from imagekit.audit.policy import Waiver
+from imagekit.audit.report import inert_json
+from imagekit.audit.reports.threshold import Threshold
+from imagekit.audit.rules import BY_ID, RULES, Rule
+from imagekit.binary.facts import Evidence
+from imagekit.content import hex_of
+from imagekit.text import line
+
+SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+_INDEX = {rule.id: number for number, rule in enumerate(RULES)}
+Document = dict[str, Any]
+
+
+def sarif(report: Report, threshold: Threshold) -> bytes:
+    """The log with its one run; the same report gives the same bytes."""
+    return inert_json({"$schema": SCHEMA, "version": "2.1.0", "runs": [_run(report, threshold)]})
+
+
+def _run(report: Report, threshold: Threshold) -> Document:
+    by_path = {judged.path: (number, judged) for number, judged in enumerate(report.subjects)}
+    results = [_result(f, number, judged) for number, judged in enumerate(report.subjects) for f in judged.findings]
+    for waived in report.waived:
+        number, judged = by_path.get(waived.finding.subject, (-1, Judged(path=waived.finding.subject)))
+        results.append(_result(waived.finding, number, judged, waived.waiver))
+    return {
+        "tool": {"driver": _driver()},
+        "artifacts": [_artifact(judged) for judged in report.subjects],
+        "results": results,
+        "invocations": [_invocation(report, threshold)],
+        "properties": {"policy": line(report.policy), "policyDigest": report.policy_digest, "otherFiles": report.other},
+    }
+
+
+def _driver() -> Document:
+    return {
+        "name": "imagekit",
+        "version": __version__,
+        "semanticVersion": __version__,
+        "rules": [_rule(rule) for rule in RULES],
+    }
+
+
+def _rule(rule: Rule) -> Document:
+    return {
+        "id": rule.id,
+        "shortDescription": {"text": rule.summary},
+        "fullDescription": {"text": rule.summary},
+        "help": {"text": f"What, why and how to fix: {rule.docs}"},
+        "defaultConfiguration": {"level": rule.severity.word},
+        "properties": {"tags": ["linkage", "supply-chain"], "precision": "very-high"},
+    }
+
+
+def _artifact(judged: Judged) -> Document:
+    artifact: Document = {"location": {"uri": uri(judged)}, "roles": ["analysisTarget"]}
+    if judged.size is not None:
+        artifact["length"] = judged.size
+    if judged.digest is not None:
+        artifact["hashes"] = {"sha-256": hex_of(judged.digest)}
+    return artifact
+
+
+def _result(finding: Finding, index: int, judged: Judged, waiver: Waiver | None = None) -> Document:
+    result: Document = {
+        "ruleId": finding.rule,
+        "ruleIndex": _INDEX[finding.rule],
+        "level": finding.severity.word,
+        "message": {"text": _message(finding)},
+        "locations": [_location(index, judged)],
+        "partialFingerprints": {"primaryLocationLineHash": f"{_fingerprint(finding)}:1"},
+    }
+    if finding.evidence:
+        result["relatedLocations"] = [_evidence(n, each, index, judged) for n, each in enumerate(finding.evidence, 1)]
+    if finding.chain:
+        result["properties"] = {"importChain": [line(package) for package in finding.chain]}
+    if waiver:
+        result["suppressions"] = [{"kind": "external", "status": "accepted", "justification": _reason(waiver)}]
+    return result
+
+
+def _message(finding: Finding) -> str:
+    """Message, subject and way out in one text: many viewers show nothing else."""
+    parts = [line(finding.message), f"In {line(finding.subject)}."]
+    parts += [f"Import chain: {' -> '.join(map(line, finding.chain))}."] if finding.chain else []
+    parts += [f"Way out: {line(finding.hint)}."] if finding.hint else []
+    parts.append(f"See {BY_ID[finding.rule].docs}.")
+    return _without_links("\n".join(parts))
+
+
+def _without_links(text: str) -> str:
+    return text.replace("](", "\\](")
+
+
+def _reason(waiver: Waiver) -> str:
+    return f"until {waiver.until.isoformat()}: {line(waiver.reason)}"
+
+
+def _location(index: int, judged: Judged) -> Document:
+    """Line 1 of a file that has no lines: GitHub's code scanning shows no result without one."""
+    place: Document = {
+        "physicalLocation": {"artifactLocation": _pointer(index, judged), "region": {"startLine": 1}},
+        "logicalLocations": [{"fullyQualifiedName": line(judged.path), "kind": "module"}],
+    }
+    return place
+
+
+def _evidence(number: int, evidence: Evidence, index: int, judged: Judged) -> Document:
+    place: Document = {"artifactLocation": _pointer(index, judged)}
+    if evidence.offset is not None:
+        place["region"] = {"byteOffset": evidence.offset}
+    text = _without_links(f"{line(evidence.where)}: {line(evidence.value)}")
+    return {"id": number, "physicalLocation": place, "message": {"text": text}}
+
+
+def _pointer(index: int, judged: Judged) -> Document:
+    return {"uri": uri(judged)} if index < 0 else {"uri": uri(judged), "index": index}
+
+
+def uri(judged: Judged) -> str:
+    """The file as a URI reference: relative as it was given, `file:` where absolute; a slice's `#arm64` left out."""
+    path = judged.path
+    if judged.facts and judged.facts.slice:
+        path = path.removesuffix(f"#{judged.facts.slice}")
+    return path_uri(path)
+
+
+def path_uri(path: str) -> str:
+    """No character of a path can end it, start a scheme or name a host."""
+    encoded = quote(path, safe="/", errors="surrogateescape" if _from_os(path) else "backslashreplace")
+    slashes = re.sub("^/+", "/", encoded)
+    return f"file://{slashes}" if slashes.startswith("/") else slashes or "."
+
+
+def _from_os(path: str) -> bool:
+    """Whether every unpaired surrogate stands for a byte that is no UTF-8 (os.fsdecode)."""
+    return all(not "\ud800" <= c <= "\udfff" or "\udc80" <= c <= "\udcff" for c in path)
+
+
+def _fingerprint(finding: Finding) -> str:
+    """What stays the same while the finding does, for tools that follow it from run to run."""
+    words = "\0".join((finding.rule, finding.subject, finding.message))
+    return hashlib.sha256(words.encode(errors="backslashreplace")).hexdigest()[:16]
+
+
+def _invocation(report: Report, threshold: Threshold) -> Document:
+    return {
+        "executionSuccessful": True,
+        "exitCode": report.exit_code(threshold.fail_on, allow_skipped=threshold.allow_skipped),
+        "toolExecutionNotifications": [_notification(skip, threshold) for skip in report.skips],
+    }
+
+
+def _notification(skip: Skip, threshold: Threshold) -> Document:
+    return {
+        "level": "warning" if threshold.allow_skipped else "error",
+        "message": {"text": _without_links(f"Not examined: {line(skip.path)}: {line(skip.reason)}")},
+        "locations": [{"physicalLocation": {"artifactLocation": {"uri": path_uri(skip.path)}}}],
+    }
