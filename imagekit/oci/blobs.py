@@ -50,6 +50,14 @@ class Sorting(Protocol):
         """Remember from the media type where the digest is kept; until then it is taken for a plain blob."""
 
 
+@runtime_checkable
+class Mounting(Protocol):
+    """A store that may take a blob over from a neighbour without its bytes passing here, as registries do."""
+
+    def mount(self, source: object, blob: Descriptor, /) -> bool:
+        """Whether the blob is here now; False, and nothing changed, where `source` is no such neighbour."""
+
+
 class VerifyingReader(io.RawIOBase):
     """Passes on the bytes of `stream` while they are what `promised` says; closing it closes `stream`.
 

@@ -9,7 +9,7 @@ import msgspec
 
 from imagekit.content import Digest
 from imagekit.errors import UnreadableError
-from imagekit.oci.blobs import BlobReader, BlobStore, Sorting, read_verified
+from imagekit.oci.blobs import BlobReader, BlobStore, Mounting, Sorting, read_verified
 from imagekit.oci.documents import FOREIGN_LAYERS, Descriptor, decode_document
 from imagekit.oci.store import Layout
 from imagekit.platform import Platform
@@ -110,6 +110,8 @@ def _passed_over(source: BlobReader, blob: Descriptor) -> bool:
 def _move(source: BlobReader, destination: BlobStore, blob: Descriptor) -> None:
     if isinstance(source, Layout) and isinstance(destination, Layout):
         destination.add_file(source.blob_path(blob.digest), blob.digest)
+        return
+    if isinstance(destination, Mounting) and destination.mount(source, blob):
         return
     with source.open(blob.digest) as stream:
         destination.add(stream, blob)
