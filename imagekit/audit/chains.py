@@ -27,6 +27,8 @@ class ImportGraph(msgspec.Struct, frozen=True, kw_only=True):
     """Packages whose selected files hold `//go:cgo_import_dynamic`."""
     standard: Collection[str] = frozenset()
     """Packages of the standard library."""
+    libraries: Mapping[str, Sequence[str]] = {}
+    """Library as the program names it -> the packages whose source names it."""
 
 
 def shortest(

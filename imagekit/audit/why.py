@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from imagekit.audit.chains import ImportGraph, edge_to_cut, importers, is_own, reached, shortest
-from imagekit.audit.subject import Subject
-from imagekit.binary.facts import CgoUse, Linkage
+from imagekit.binary.facts import BinaryFacts, CgoUse, Linkage
 from imagekit.targets.target import Target
+
+if TYPE_CHECKING:
+    from imagekit.audit.subject import Subject
 
 _PURE_TAGS = {"net": "netgo", "os/user": "osusergo"}
 """The tag that gives a standard package without C (go doc net, os/user)."""
@@ -31,43 +34,48 @@ class Cause(msgspec.Struct, frozen=True):
 
 def causes(subject: Subject) -> tuple[Cause, ...]:
     """The reasons for a linkage that is not static, the surest first; () where nothing at hand tells it."""
-    facts = subject.facts
-    found = list(_by_flags(subject))
-    if facts.linkage is Linkage.LOADER_ONLY or subject.imports is None:
+    return reasons(subject.facts, subject.imports, subject.expected.target if subject.expected else None)
+
+
+def reasons(
+    facts: BinaryFacts, imports: Callable[[], ImportGraph] | None, target: Target | None = None
+) -> tuple[Cause, ...]:
+    """The same from facts; `imports` is asked only where they call for it, `target` is what was to be built."""
+    found = list(_by_flags(facts, target))
+    if facts.linkage is Linkage.LOADER_ONLY or imports is None:
         return tuple(found)
     if facts.cgo is CgoUse.PROVEN:
-        found += _by_cgo(subject.imports())
+        found += _by_cgo(imports())
     elif facts.linkage is Linkage.DYNAMIC:
-        found += _by_dynamic_imports(subject.imports())
+        found += _by_dynamic_imports(imports())
     return tuple(found)
 
 
-def _by_flags(subject: Subject) -> Iterator[Cause]:
-    linkage = subject.facts.linkage
-    if linkage is Linkage.LOADER_ONLY and (said := _said(subject, "-buildmode", "pie")):
+def _by_flags(facts: BinaryFacts, target: Target | None) -> Iterator[Cause]:
+    linkage = facts.linkage
+    if linkage is Linkage.LOADER_ONLY and (said := _said(facts, target, "-buildmode", "pie")):
         yield Cause(
             f"{said}: Go's own linker makes a position-independent program ask for a loader",
             hint="remove -buildmode=pie: Go's default (exe) is static",
         )
     if linkage is Linkage.DYNAMIC:
         for instrument in ("-race", "-asan", "-msan"):
-            if said := _said(subject, instrument, "true"):
+            if said := _said(facts, target, instrument, "true"):
                 yield Cause(f"{said}: its runtime is C code", hint=f"remove {instrument}, or keep it to test builds")
-    if linkage is not Linkage.SYSTEM and (said := _said(subject, "-linkmode", "external")):
+    if linkage is not Linkage.SYSTEM and (said := _said(facts, target, "-linkmode", "external")):
         yield Cause(
             f"{said}: the host's C linker adds its loader and libc",
             hint="remove -linkmode=external, or set `cgo: static` on this build",
         )
 
 
-def _said(subject: Subject, name: str, value: str) -> str:
+def _said(facts: BinaryFacts, target: Target | None, name: str, value: str) -> str:
     """`-buildmode=pie (imagekit.yaml:9)`, or the same from Go's build info; '' if neither has it."""
-    target = subject.expected.target if subject.expected else None
     for flag in _flags(target) if target else ():
         bare, equals, given = flag.replace("--", "-", 1).partition("=")
         if bare == name and (given if equals else "true") == value:
             return f"{flag} ({where_written(target, flag)})"
-    go = subject.facts.go
+    go = facts.go
     if go is not None and go.settings.get(name) == value:
         return f"build info says {name}={value}"
     return ""

@@ -67,7 +67,7 @@ def by_package(path: Path, slice_: str = "") -> tuple[PackageSize, ...]:
     """
     view = open_window(path)
     try:
-        return next((of_program(program) for name, program in _programs(view) if name == slice_ or not slice_), ())
+        return next((of_program(program) for name, program in named_programs(view) if name == slice_ or not slice_), ())
     except FormatError:
         return ()
     finally:
@@ -75,7 +75,7 @@ def by_package(path: Path, slice_: str = "") -> tuple[PackageSize, ...]:
             view.buffer.close()
 
 
-def _programs(view: Window) -> Iterator[tuple[str, Program]]:
+def named_programs(view: Window) -> Iterator[tuple[str, Program]]:
     """(slice, program); the slice of a file that is not fat is ''."""
     if formats.recognise(view) == "fat":
         for name, part in macho.slices(view):
