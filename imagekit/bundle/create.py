@@ -25,10 +25,10 @@ from imagekit.bundle.document import (
     read_sums,
     sums_line,
 )
-from imagekit.bundle.images import Chosen, Stores, choose
 from imagekit.content import Digest, whole_file
 from imagekit.errors import UsageError
 from imagekit.oci.blobs import BlobReader
+from imagekit.oci.choosing import Chosen, Stores, choose
 from imagekit.oci.hybrid import SUMS, Hybrid, pieces, plan, walk
 from imagekit.workers import Cancellation
 

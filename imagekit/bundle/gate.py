@@ -13,7 +13,7 @@ from imagekit.audit.finding import Finding, Severity, Skip
 from imagekit.audit.judge import Report, judge
 from imagekit.audit.policy import Policy
 from imagekit.audit.subject import Source, Subject
-from imagekit.bundle.programs import Content, Program, merged, read_layer, started
+from imagekit.audit.subjects.layers import Content, Program, merged, read_layer, started
 from imagekit.content import Digest
 from imagekit.errors import IntegrityError, RefusedError
 from imagekit.oci.blobs import BlobReader

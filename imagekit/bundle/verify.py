@@ -17,12 +17,12 @@ from imagekit.audit.policy import SCRATCH, Policy
 from imagekit.bundle.create import SIGNATURE
 from imagekit.bundle.document import DOCUMENT, LIST_LIMIT, VOLUMES, BundleDocument, describe, read_sums
 from imagekit.bundle.gate import judge_images, refuse
-from imagekit.bundle.members import TarStore, canonical
-from imagekit.bundle.sealed import Opened, Sealed
 from imagekit.content import Digest, hash_stream
 from imagekit.errors import IntegrityError, UnreadableError, UsageError
 from imagekit.oci.documents import CONTAINERD_NAME, DOCUMENT_LIMIT, REF_NAME, Index, decode_index
 from imagekit.oci.hybrid import SUMS, Hybrid, NamedImage, Tree, blob_path, plan, walk
+from imagekit.oci.members import TarStore, canonical
+from imagekit.oci.sealed import Opened, Sealed
 from imagekit.trust.openpgp import MAX_SIGNATURE, Signer
 from imagekit.trust.policy import Demand, TrustPolicy, check
 from imagekit.workers import Cancellation

@@ -32,6 +32,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("cache prune", "cache:prune"),
     ("build", "build:build"),
     ("merge", "merge:merge"),
+    ("audit", "audit:audit"),
     ("bundle create", "bundle:create"),
     ("bundle verify", "bundle:verify"),
     ("bundle load", "bundle:load"),

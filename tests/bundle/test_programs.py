@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from imagekit.audit.subjects.layers import Content, Place, merged, read_layer, started
 from imagekit.binary.facts import Linkage
-from imagekit.bundle.programs import Content, Place, merged, read_layer, started
 from imagekit.content import Digest, digest_of
 from imagekit.errors import ImagekitError, IntegrityError
 from imagekit.oci import documents as doc

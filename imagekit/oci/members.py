@@ -10,13 +10,13 @@ from typing import BinaryIO
 
 import msgspec
 
-from imagekit.bundle.headers import FILE, FOLDER, Head, heads
-from imagekit.bundle.sealed import Opened
 from imagekit.content import Digest
 from imagekit.errors import FormatError
 from imagekit.oci import tar
 from imagekit.oci.blobs import MissingBlobError
+from imagekit.oci.headers import FILE, FOLDER, Head, heads
 from imagekit.oci.hybrid import blob_path, header
+from imagekit.oci.sealed import Opened
 
 MOST_MEMBERS = 200_000
 

@@ -13,13 +13,13 @@ import msgspec
 
 from imagekit.audit.subject import FunctionNames
 from imagekit.binary.facts import BinaryFacts
-from imagekit.bundle.headers import FILE, FOLDER, HARD_LINK, LINK, Head, heads
-from imagekit.bundle.inflate import Inflated
-from imagekit.bundle.members import MOST_MEMBERS
 from imagekit.content import CHUNK, Digest, hash_file
 from imagekit.errors import IntegrityError
 from imagekit.oci.blobs import BlobReader
 from imagekit.oci.documents import Descriptor, ImageConfig
+from imagekit.oci.headers import FILE, FOLDER, HARD_LINK, LINK, Head, heads
+from imagekit.oci.inflate import Inflated
+from imagekit.oci.members import MOST_MEMBERS
 
 _DEVICES = (b"3", b"4", b"6")
 _KINDS = (FILE, HARD_LINK, LINK, FOLDER, *_DEVICES)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from imagekit.bundle.sealed import Opened, Sealed
 from imagekit.content import CHUNK, digest_of
 from imagekit.errors import IntegrityError, UnreadableError
+from imagekit.oci.sealed import Opened, Sealed
 
 CONTENT = bytes(range(256)) * (5 * CHUNK // 512) + b"and the rest"
 

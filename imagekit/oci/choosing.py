@@ -10,8 +10,6 @@ from typing import BinaryIO
 
 import msgspec
 
-from imagekit.bundle.members import TarStore, canonical, foreign
-from imagekit.bundle.sealed import Opened
 from imagekit.content import Digest
 from imagekit.errors import UnreadableError, UsageError
 from imagekit.oci.blobs import BlobReader, MissingBlobError, read_verified
@@ -25,6 +23,8 @@ from imagekit.oci.documents import (
     decode_index,
 )
 from imagekit.oci.hybrid import NamedImage, walk
+from imagekit.oci.members import TarStore, canonical, foreign
+from imagekit.oci.sealed import Opened
 from imagekit.oci.store import Layout
 
 _KINDS = "oci:DIR[:NAME], oci-archive:FILE[:NAME], bundle:FILE[:NAME]"

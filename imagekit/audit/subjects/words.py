@@ -1,0 +1,68 @@
+"""SUBJECT: what an argument of `imagekit audit` means (SURFACE.md, commands). Looks at the disk for paths only."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+
+import msgspec
+
+from imagekit.errors import UnreadableError, UsageError
+from imagekit.oci.reference import Reference
+
+
+class Kind(StrEnum):
+    """Where a subject is."""
+
+    PATH = "path"
+    OCI = "oci"
+    OCI_ARCHIVE = "oci-archive"
+    BUNDLE = "bundle"
+    DOCKER_ARCHIVE = "docker-archive"
+    DOCKER = "docker"
+    PODMAN = "podman"
+    REGISTRY = "registry"
+
+
+class Word(msgspec.Struct, frozen=True):
+    """One argument: its kind, and what stands behind the colon (all of it for a path or a registry reference)."""
+
+    kind: Kind
+    rest: str
+    text: str
+
+
+_PREFIXED = tuple(kind for kind in Kind if kind not in (Kind.PATH, Kind.REGISTRY))
+_KINDS = (
+    "a path, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, docker:REF, podman:REF, bundle:FILE, HOST/REPO:TAG"
+)
+
+
+def parse(text: str) -> Word:
+    """What the argument means; raises `UsageError` for none of the kinds, `UnreadableError` for a path not there.
+
+    A prefix wins; then what is on the disk is a path; then what begins with a host (a dot, a colon, `localhost`) is a
+    reference to a registry. A file called `oci:x` is `./oci:x`.
+    """
+    prefix, colon, rest = text.partition(":")
+    if colon and prefix in _PREFIXED:
+        if not rest:
+            raise UsageError(f"{text!r} names nothing behind the colon", hint=f"write {_KINDS}")
+        return Word(Kind(prefix), rest, text)
+    if not text or os.path.lexists(text):
+        return _path(text)
+    if _begins_with_host(text):
+        Reference.parse(text)
+        return Word(Kind.REGISTRY, text, text)
+    raise UnreadableError(f"{text!r} is not there", hint=f"a subject is {_KINDS}")
+
+
+def _path(text: str) -> Word:
+    if not text:
+        raise UsageError("a subject is empty", hint=f"write {_KINDS}")
+    return Word(Kind.PATH, text, text)
+
+
+def _begins_with_host(text: str) -> bool:
+    first, slash, _ = text.partition("/")
+    return bool(slash) and not first.startswith(".") and (first == "localhost" or bool(set(first) & set(".:")))
