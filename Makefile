@@ -52,10 +52,10 @@ engine: setup ## Install the docker engine, skopeo and qemu where they lack (roo
 	scripts/system.sh engine
 
 oracles: setup ## Build the foreign tools that the tests compare with (cached by version)
-	scripts/peers.sh oracles
+	scripts/peers.sh oracles own_module
 
 peers: setup ## Build the foreign tools of the benchmarks too
-	scripts/peers.sh oracles benchmarks
+	scripts/peers.sh oracles own_module benchmarks
 
 lock: ## Renew requirements-dev.lock
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-find-links --no-emit-index-url --no-annotate --no-header \

@@ -6,6 +6,7 @@ Touches disk in `template_source`.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from functools import cache
 from pathlib import Path
@@ -46,8 +47,13 @@ def _without_command(text: str) -> str:
 
 
 def dockerfile_word(text: str) -> str:
-    """A double-quoted Dockerfile value (LABEL, ENV, ADD): no expansion, one line; newlines are refused."""
+    """A double-quoted Dockerfile value (LABEL, ENV, ADD): no expansion, one line; newlines are refused.
+
+    Numbers, `65532:65532` too, stay bare: linters take a quoted user for a name (hadolint DL3066).
+    """
     _one_line(text, "a Dockerfile")
+    if re.fullmatch(r"[0-9]+(:[0-9]+)?", text, re.ASCII):
+        return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$") + '"'
 
 

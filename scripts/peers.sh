@@ -9,19 +9,44 @@ oracles=(
   github.com/google/go-containerregistry/cmd/registry@v0.22.1
   honnef.co/go/tools/cmd/staticcheck@v0.8.2
 )
+# modules whose go.mod has `replace` or `exclude`, which `go install …@version` refuses: built from a module of our own
+own_module=(
+  github.com/moby/buildkit/cmd/buildkitd@v0.34.2
+  github.com/moby/buildkit/cmd/buildctl@v0.34.2
+  github.com/docker/buildx/cmd/buildx@v0.38.2
+)
 benchmarks=(
   github.com/google/ko@v0.19.1
   github.com/goreleaser/goreleaser/v2@v2.16.0
 )
 
+install() {
+  GOFLAGS='' GOBIN="$IMAGEKIT_PEERS/bin" CGO_ENABLED=0 go install "$1"
+}
+
+build() {
+  local package="${1%@*}" version="${1#*@}" folder
+  folder="$(mktemp -d)"
+  (
+    cd "$folder"
+    printf '//go:build tools\n\npackage tools\n\nimport _ "%s"\n' "$package" >tools.go
+    printf 'module imagekit.local/peers\n\ngo 1.26\n\nrequire %s %s\n' "${package%%/cmd/*}" "$version" >go.mod
+    GOFLAGS='' go mod tidy 2>/dev/null
+    GOFLAGS='' CGO_ENABLED=0 go build -o "$IMAGEKIT_PEERS/bin/" "$package"
+  )
+  rm -r "$folder"
+}
+
 mkdir -p "$IMAGEKIT_PEERS/bin" "$IMAGEKIT_PEERS/built"
 for group in "$@"; do
   declare -n tools="$group"
+  how=install
+  [ "$group" = own_module ] && how=build
   for tool in "${tools[@]}"; do
     stamp="$IMAGEKIT_PEERS/built/${tool//\//_}"
     [ -e "$stamp" ] && continue
     echo "building $tool" >&2
-    GOFLAGS='' GOBIN="$IMAGEKIT_PEERS/bin" CGO_ENABLED=0 go install "$tool"
+    "$how" "$tool"
     touch "$stamp"
   done
 done

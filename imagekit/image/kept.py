@@ -26,8 +26,8 @@ from imagekit.oci.documents import Descriptor
 from imagekit.oci.layers import Compression, Entry, Layer, write_layer
 from imagekit.oci.store import Layout
 
-_FORMAT = 1
-"""Raised when the same input gives other bytes (tar headers, zip records): old records are then never asked for."""
+_FORMAT = 2
+"""Raised when the same input gives other bytes (headers, records, a quoting filter): old records are then dead."""
 
 
 class _Record(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ LABEL "org.opencontainers.image.created"="2023-11-14T22:13:20Z" \
       "org.opencontainers.image.version"="1.4.0" \
       "team"="x"
 ENV "MODE"="production"
-USER "65532:65532"
+USER 65532:65532
 WORKDIR "/"
 HEALTHCHECK CMD ["/app", "health"]
 ENTRYPOINT ["/app"]
