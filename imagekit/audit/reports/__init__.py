@@ -43,14 +43,21 @@ def _github(report: Report, threshold: Threshold) -> bytes:
     return workflow_commands(report, threshold)
 
 
+def _html(report: Report, threshold: Threshold) -> bytes:
+    from imagekit.audit.reports.html import page
+
+    return page(report, threshold)
+
+
 FORMATS: dict[str, Renderer] = {
     "text": _text,
     "json": _json,
     "sarif": _sarif,
     "junit": _junit,
     "github": _github,
+    "html": _html,
 }
-"""Each imports what it needs when it is called."""
+"""Each imports what it needs when it is called: jinja2 for html alone."""
 
 
 def render(report: Report, form: str, *, fail_on: Severity = Severity.ERROR, allow_skipped: bool = False) -> bytes:

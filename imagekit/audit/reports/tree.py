@@ -125,6 +125,7 @@ def _explanation(told: Explanation) -> Iterator[Branch]:
         *(f"{line(name)} proves cgo" for name in told.cgo_functions),
         *(f"cgo in package {line(name)}" for name in told.cgo_packages),
         *(f"import chain: {' -> '.join(map(line, chain))}" for chain in told.chains),
+        *(f"linked in: {line(name)}" for name in told.packages),
         *(f"{line(library)}: {line(why)}" for library, why in told.libraries.items()),
     ]
     yield from _group("why", proofs)
