@@ -10,7 +10,17 @@ from imagekit.binary.layout import Layout
 from imagekit.binary.window import Window
 from imagekit.errors import FormatError
 
-DT_NEEDED, DT_STRTAB, DT_RELA, DT_RELASZ, DT_STRSZ, DT_SONAME, DT_RPATH = 1, 5, 7, 8, 10, 14, 15
+DT_NEEDED, DT_HASH, DT_STRTAB, DT_SYMTAB, DT_RELA, DT_RELASZ, DT_STRSZ, DT_SONAME, DT_RPATH = (
+    1,
+    4,
+    5,
+    6,
+    7,
+    8,
+    10,
+    14,
+    15,
+)
 DT_REL, DT_RELSZ, DT_TEXTREL, DT_BIND_NOW, DT_RUNPATH, DT_FLAGS = 17, 18, 22, 24, 29, 30
 DT_FLAGS_1, DT_VERNEED, DT_VERNEEDNUM = 0x6FFFFFFB, 0x6FFFFFFE, 0x6FFFFFFF
 DF_TEXTREL, DF_BIND_NOW, DF_1_NOW, DF_1_PIE = 4, 8, 1, 0x08000000
@@ -40,7 +50,11 @@ class Dynamic(msgspec.Struct, frozen=True, kw_only=True):
     versions_offset: int | None = None
     names: tuple[int, int] | None = None
     """Offset and size of the string table, where the names of imported symbols stand too."""
+    symbols: tuple[int, int] | None = None
+    """Offset and number of the dynamic symbols; None where their number is told by nothing."""
     pie: bool = False
+    pie_offset: int | None = None
+    """Of the entry DT_FLAGS_1."""
     bind_now: bool = False
     text_relocations: bool = False
     relocations: tuple[Relocations, ...] = ()
@@ -75,7 +89,9 @@ def read_dynamic(view: Window, layout: Layout, offset: int, size: int) -> Dynami
         else (),
         versions_offset=versions_offset,
         names=names.place,
+        symbols=_symbols(view, layout, values),
         pie=bool(flags_1 & DF_1_PIE),
+        pie_offset=next((at for tag, _, at in entries if tag == DT_FLAGS_1), None),
         bind_now=DT_BIND_NOW in values or bool(flags & DF_BIND_NOW) or bool(flags_1 & DF_1_NOW),
         text_relocations=DT_TEXTREL in values or bool(flags & DF_TEXTREL),
         relocations=tuple(_relocations(view, layout, values)),
@@ -93,6 +109,21 @@ def _entries(view: Window, layout: Layout, offset: int, count: int) -> list[tupl
             break
         found.append((tag, value, offset + index * step))
     return found
+
+
+def _symbols(view: Window, layout: Layout, values: dict[int, int]) -> tuple[int, int] | None:
+    """DT_SYMTAB has no size: it is that of DT_HASH's chain, of the section, or what lies between it and its names."""
+    start = layout.offset_of(values.get(DT_SYMTAB, -1))
+    if start is None:
+        return None
+    width, section = 24 if layout.pointer == 8 else 16, layout.section(".dynsym")
+    chain = layout.offset_of(values.get(DT_HASH, -1), 8)
+    if chain is not None and (view.size - start) // width >= (count := view.number(4, chain + 4, "DT_HASH")):
+        return start, count
+    if section is not None and section.offset == start:
+        return start, section.size // width
+    names = layout.offset_of(values.get(DT_STRTAB, -1))
+    return None if names is None or names < start else (start, (names - start) // width)
 
 
 class _Names:

@@ -15,7 +15,7 @@ PT_LOAD, PT_DYNAMIC, PT_INTERP, PT_NOTE = 1, 2, 3, 4
 PT_GNU_STACK, PT_GNU_RELRO = 0x6474E551, 0x6474E552
 PF_X, PF_W = 1, 2
 EM_PPC64 = 21
-SHT_NULL, SHT_NOBITS = 0, 8
+SHT_NULL, SHT_SYMTAB, SHT_NOBITS = 0, 2, 8
 _PROGRAM_HEADER_LIMIT = 1 << 16
 """Bytes of program headers that Linux reads at most (fs/binfmt_elf.c, load_elf_phdrs)."""
 _SECTION_LIMIT = 1 << 14
@@ -68,6 +68,8 @@ class Elf(msgspec.Struct, frozen=True, kw_only=True):
     entry: int
     program_headers: int
     """Offset of the program header table."""
+    section_headers: int
+    """Offset of the section header table; 0 where it was removed."""
     segments: tuple[Segment, ...]
     sections: tuple[Section, ...]
     interpreter: str | None
@@ -111,6 +113,7 @@ def read(view: Window) -> Elf:
         flags=flags,
         entry=entry,
         program_headers=ph_offset,
+        section_headers=sh_offset,
         segments=segments,
         sections=sections,
         interpreter=interpreter,

@@ -5,6 +5,7 @@ The format is that of debug/gosym/pclntab.go; `read_functions` touches disk.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from struct import pack
@@ -21,6 +22,7 @@ _MAGICS = (_GO_1_20, _GO_1_18, _GO_1_16, _GO_1_2)
 _NAMES_AT = {_GO_1_20: 3, _GO_1_18: 3, _GO_1_16: 2}
 """Which header word is the distance to the names; the next one ends them, the fourth after it begins the functions."""
 _FUNCTION_LIMIT = 1 << 22
+_FILE_LIMIT = 1 << 18
 _CANDIDATES = 1 << 12
 _CHUNK = 1 << 18
 _NAME_LIMIT = 1 << 16
@@ -32,12 +34,22 @@ class FunctionTable:
     Names are searched where they stand in the mapped file; nothing is kept in memory.
     """
 
-    def __init__(self, view: Window, offset: int, names: tuple[int, int], entries: _Entries | None = None) -> None:
+    def __init__(
+        self,
+        view: Window,
+        offset: int,
+        names: tuple[int, int],
+        files: tuple[int, int] | None = None,
+        entries: _Entries | None = None,
+    ) -> None:
         self.view = view
         self.offset = offset
         """Where the table begins in its window."""
+        self.files = files
+        """Where the source files' names stand in its window, from Go 1.16 on one after another."""
+        self.entries = entries
+        """How names and files are found before Go 1.16."""
         self._start, self._end = names
-        self._entries = entries
 
     def contains(self, *markers: str | bytes) -> bool:
         """Whether any of the markers occurs in any function's name (`._Cfunc_`)."""
@@ -60,10 +72,21 @@ class FunctionTable:
         found = self.view.find(b"\0" + raw, self._start, self._end)
         return self.view.base + found + 1 if found >= 0 else None
 
+    def hits(self, pattern: re.Pattern[bytes]) -> Iterator[tuple[int, str]]:
+        """Offset in the file and text of the pattern's group, wherever it matches; a name follows a NUL.
+
+        At most 65,536 matches, in the table's order.
+        """
+        first = b"\0" + self.view.raw(self._start, min(_NAME_LIMIT, self._end - self._start), "function names")
+        if found := pattern.match(first):
+            yield self.view.base + self._start + found.start(1) - 1, readable(found[1])
+        for at, raw in self.view.matches(pattern, self._start, self._end):
+            yield self.view.base + at, readable(raw)
+
     def names(self) -> Iterator[str]:
         """Every function's name, in the table's order, escapes (`yaml%2ev2`) as they stand."""
-        if self._entries is not None:
-            yield from self._entries.names()
+        if self.entries is not None:
+            yield from self.entries.names()
             return
         rest, left = b"", _FUNCTION_LIMIT
         for at in range(self._start, self._end, _CHUNK):
@@ -95,6 +118,16 @@ class _Entries:
 
     def names(self) -> Iterator[str]:
         return (self.name(index) for index in range(self._count))
+
+    def files(self) -> Iterator[tuple[int, bytes]]:
+        """Offset in the window and name of each source file; the list's place stands behind the functions."""
+        step, table = self._pointer, self._table
+        start = table.number(4, 8 + step + (2 * self._count + 1) * step, "file list")
+        count = table.number(4, start, "file list")
+        if count > _FILE_LIMIT:
+            raise FormatError(f"{count} source files", offset=table.base + start)
+        for (at,) in table.rows("I", start + 4, max(count, 1) - 1, "file list"):
+            yield table.base + at - self._view.base, table.text(at, "file name").encode()
 
 
 def _raw(marker: str | bytes) -> bytes:
@@ -162,7 +195,7 @@ def _parse_new(view: Window, table: Window, at: int, pointer: int, count: int) -
         return None
     if table.number(1, units - 1, "function names"):
         return None
-    return FunctionTable(view, at, (at + names, at + units))
+    return FunctionTable(view, at, (at + names, at + units), files=(at + files, at + lines))
 
 
 def _parse_old(view: Window, table: Window, at: int, pointer: int, count: int) -> FunctionTable | None:
@@ -170,4 +203,4 @@ def _parse_old(view: Window, table: Window, at: int, pointer: int, count: int) -
     entries = _Entries(view, table, pointer, count)
     if not entries.name(0) or not entries.name(count - 1):
         return None
-    return FunctionTable(view, at, (at, at + table.size), entries)
+    return FunctionTable(view, at, (at, at + table.size), entries=entries)

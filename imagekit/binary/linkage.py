@@ -11,11 +11,6 @@ from imagekit.binary.gocode import GoCode
 from imagekit.binary.macho import MachO
 from imagekit.binary.pe import Pe
 from imagekit.binary.signature import Signature
-from imagekit.binary.window import Window
-
-_UPX = b"UPX!"
-_UPX_REACH = 1024
-"""Bytes at the start and at the end of a file in which UPX leaves its mark."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -23,12 +18,12 @@ class Verdict(msgspec.Struct, frozen=True):
     evidence: Evidence
 
 
-def of_elf(program: Elf, code: GoCode, cgo: CgoUse, system: str) -> Verdict:
+def of_elf(program: Elf, code: GoCode, cgo: CgoUse, system: str, packed: Evidence | None) -> Verdict:
     """Top to bottom, the first that fits."""
     dynamic, asks = program.dynamic, program.interpreter is not None
     dynamic_at = program.view.base + (dynamic.offset or program.program_headers)
-    if packed := _packed(program.view, code):
-        return packed
+    if packed:
+        return Verdict(Linkage.UNKNOWN, packed)
     if program.kind == elf.ET_REL:
         return _verdict(Linkage.LIBRARY, "ELF header", program.view.base + 16, "ET_REL: an object file")
     if program.kind not in (elf.ET_EXEC, elf.ET_DYN):
@@ -88,11 +83,11 @@ def _asks_for_nothing(program: Elf, code: GoCode, cgo: CgoUse) -> Verdict:
     return _verdict(Linkage.UNKNOWN, "program headers", at, why)
 
 
-def of_macho(program: MachO, signature: Signature | None, architecture: str, code: GoCode) -> Verdict:
+def of_macho(program: MachO, signature: Signature | None, architecture: str, packed: Evidence | None) -> Verdict:
     """Top to bottom, the first that fits; never `static`, which macOS does not support."""
     base = program.view.base
-    if packed := _packed(program.view, code):
-        return packed
+    if packed:
+        return Verdict(Linkage.UNKNOWN, packed)
     if program.kind in (macho.MH_DYLIB, macho.MH_BUNDLE, macho.MH_OBJECT, macho.MH_DYLINKER):
         return _verdict(Linkage.LIBRARY, "Mach-O header", base + 12, f"filetype {program.kind}")
     if program.kind != macho.MH_EXECUTE:
@@ -128,11 +123,11 @@ def _dylibs(program: MachO) -> Verdict:
     return _verdict(Linkage.UNKNOWN, "load commands", at, "neither a loader nor a library")
 
 
-def of_pe(program: Pe, code: GoCode) -> Verdict:
+def of_pe(program: Pe, packed: Evidence | None) -> Verdict:
     """Top to bottom, the first that fits."""
     header = program.view.base + program.header
-    if packed := _packed(program.view, code) or _packed_sections(program):
-        return packed
+    if packed:
+        return Verdict(Linkage.UNKNOWN, packed)
     if program.characteristics & pe.DLL:
         return _verdict(Linkage.LIBRARY, "COFF header", header + 22, "IMAGE_FILE_DLL")
     if program.subsystem not in pe.CONSOLE_OR_WINDOW:
@@ -152,20 +147,6 @@ def _dlls(program: Pe) -> Verdict:
     if program.needed:
         return _verdict(Linkage.SYSTEM, "import table", at, "only Windows' own: " + _listed(program.needed))
     return _verdict(Linkage.UNKNOWN, "import table", at, "no imports, not even kernel32.dll")
-
-
-def _packed(view: Window, code: GoCode) -> Verdict | None:
-    """UPX keeps its mark near both ends; the end counts only where nothing shows Go, which may hold it as data."""
-    at = view.find(_UPX, 0, _UPX_REACH)
-    if at < 0 and not code.present:
-        at = view.find(_UPX, max(0, view.size - _UPX_REACH))
-    return _verdict(Linkage.UNKNOWN, "file", view.base + at, "packed with UPX") if at >= 0 else None
-
-
-def _packed_sections(program: Pe) -> Verdict | None:
-    if any(s.name.startswith("UPX") for s in program.sections):
-        return _verdict(Linkage.UNKNOWN, "section table", program.view.base + program.header, "packed with UPX")
-    return None
 
 
 def _verdict(linkage: Linkage, where: str, offset: int | None, value: str) -> Verdict:

@@ -19,7 +19,7 @@ ARCHITECTURES = {7: "386", 0x01000007: "amd64", 12: "arm", 0x0100000C: "arm64", 
 _SYSTEMS = {1: "darwin", 2: "ios", 3: "tvos", 4: "watchos", 6: "ios", 7: "ios", 8: "tvos", 9: "watchos", 11: "visionos"}
 _LC_SEGMENT, _LC_SEGMENT_64, _LC_SYMTAB, _LC_UNIXTHREAD, _LC_THREAD = 0x1, 0x19, 0x2, 0x5, 0x4
 _LC_LOAD_DYLINKER, _LC_RPATH, _LC_MAIN = 0xE, 0x8000001C, 0x80000028
-_LC_CODE_SIGNATURE, _LC_BUILD_VERSION = 0x1D, 0x32
+_LC_CODE_SIGNATURE, _LC_BUILD_VERSION, LC_UUID = 0x1D, 0x32, 0x1B
 _LC_CHAINED_FIXUPS = 0x80000034
 _LC_DYLIBS = (0xC, 0x80000018, 0x8000001F, 0x20, 0x80000023)
 """LC_LOAD_DYLIB, and the weak, re-exported, lazy and upward kinds."""

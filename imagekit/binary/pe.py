@@ -54,7 +54,12 @@ class Pe(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def signed(self) -> bool:
-        return self.directory(_SECURITY) != (0, 0)
+        return self.certificates != (0, 0)
+
+    @property
+    def certificates(self) -> tuple[int, int]:
+        """Offset and size of the Authenticode signature; (0, 0) without one."""
+        return self.directory(_SECURITY)
 
     @property
     def imports(self) -> int | None:

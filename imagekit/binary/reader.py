@@ -10,7 +10,19 @@ from pathlib import Path
 
 import msgspec
 
-from imagekit.binary import buildinfo, formats, gocode, hardening, libc, linkage, macho, platforms, signature
+from imagekit.binary import (
+    buildinfo,
+    formats,
+    gocode,
+    hardening,
+    libc,
+    linkage,
+    macho,
+    packers,
+    platforms,
+    signature,
+    traits,
+)
 from imagekit.binary.elf import Elf
 from imagekit.binary.facts import BinaryFacts, CgoUse, Evidence, Linkage
 from imagekit.binary.gocode import GoCode
@@ -82,8 +94,10 @@ def _elf(program: Elf) -> BinaryFacts:
     system = platform.os if platform else ""
     library, least = libc.of_elf(program, use, system), libc.glibc_min(program)
     dynamic, base = program.dynamic, program.view.base
-    verdict = linkage.of_elf(program, code, use, system)
-    evidence = _evidence(code, verdict, ("cgo", use_said), ("platform", platform_said))
+    packed = packers.find(program, code.present)
+    verdict = linkage.of_elf(program, code, use, system, packed[1] if packed else None)
+    told = traits.of_elf(program, code, use, library[0] if library else None, packed)
+    evidence = _evidence(code, verdict, told, ("cgo", use_said), ("platform", platform_said))
     if library:
         evidence["libc"] = library[1]
     if least:
@@ -105,6 +119,7 @@ def _elf(program: Elf) -> BinaryFacts:
         go=code.build,
         hardening=hardening.of_elf(program, use, system, code.present),
         evidence=evidence,
+        traits=told.traits,
     )
 
 
@@ -113,8 +128,11 @@ def _macho(program: MachO) -> BinaryFacts:
     use, use_said = gocode.cgo(code)
     platform, platform_said = platforms.of_macho(program, code)
     signed = signature.check(program.view, *program.signature) if program.signature else None
-    verdict = linkage.of_macho(program, signed, platform.architecture if platform else "", code)
-    evidence = _evidence(code, verdict, ("cgo", use_said), ("platform", platform_said))
+    packed = packers.find(program, code.present)
+    architecture = platform.architecture if platform else ""
+    verdict = linkage.of_macho(program, signed, architecture, packed[1] if packed else None)
+    told = traits.of_macho(program, code, packed)
+    evidence = _evidence(code, verdict, told, ("cgo", use_said), ("platform", platform_said))
     base, library = program.view.base, libc.of_macho(program.needed)
     if program.loader:
         evidence["interpreter"] = Evidence("LC_LOAD_DYLINKER", base + program.loader.offset, program.interpreter or "")
@@ -134,6 +152,7 @@ def _macho(program: MachO) -> BinaryFacts:
         go=code.build,
         hardening=hardening.of_macho(program, signed),
         evidence=evidence,
+        traits=told.traits,
     )
 
 
@@ -141,8 +160,10 @@ def _pe(program: Pe) -> BinaryFacts:
     code = gocode.trace(program)
     use, use_said = gocode.cgo(code)
     platform, platform_said = platforms.of_pe(program, code)
-    verdict = linkage.of_pe(program, code)
-    evidence = _evidence(code, verdict, ("cgo", use_said), ("platform", platform_said))
+    packed = packers.find(program, code.present)
+    verdict = linkage.of_pe(program, packed[1] if packed else None)
+    told = traits.of_pe(program, code, packed)
+    evidence = _evidence(code, verdict, told, ("cgo", use_said), ("platform", platform_said))
     library = libc.of_pe(program.needed)
     if program.needed and program.imports is not None:
         evidence["needed"] = Evidence("import table", program.view.base + program.imports, ", ".join(program.needed))
@@ -158,12 +179,16 @@ def _pe(program: Pe) -> BinaryFacts:
         go=code.build,
         hardening=hardening.of_pe(program),
         evidence=evidence,
+        traits=told.traits,
     )
 
 
-def _evidence(code: GoCode, verdict: Verdict, *said: tuple[str, Evidence | None]) -> dict[str, Evidence]:
+def _evidence(
+    code: GoCode, verdict: Verdict, told: traits.Told, *said: tuple[str, Evidence | None]
+) -> dict[str, Evidence]:
     """The evidence that all three formats have: linkage first, then what is not silent."""
     evidence = {"linkage": verdict.evidence} | {fact: found for fact, found in said if found is not None}
+    evidence |= told.evidence
     if code.build is not None:
         evidence["go"] = Evidence("build info", code.build_offset, code.build.version)
     return evidence

@@ -7,14 +7,14 @@ from struct import pack
 from typing import assert_never
 
 from imagekit.binary import pe
-from imagekit.binary.elf import Elf
+from imagekit.binary.elf import SHT_SYMTAB, Elf
 from imagekit.binary.formats import Program
 from imagekit.binary.macho import MachO
 from imagekit.binary.pe import Pe
 from imagekit.binary.window import Window
 from imagekit.errors import FormatError
 
-_SHT_SYMTAB, _SHN_UNDEF = 2, 0
+_SHN_UNDEF = 0
 _COFF_SYMBOL = 18
 _MACHO_STAB, _MACHO_TYPE, _MACHO_SECTION = 0xE0, 0x0E, 0x0E
 _NAME_LIMIT = 1 << 8
@@ -47,7 +47,7 @@ def _names(view: Window, start: int, size: int, name: str) -> Iterator[int]:
 
 def _elf(program: Elf, name: str) -> Iterator[int]:
     view, wide = program.view, program.bits == 64
-    table = next((s for s in program.sections if s.kind == _SHT_SYMTAB), None)
+    table = next((s for s in program.sections if s.kind == SHT_SYMTAB), None)
     if table is None or table.link >= len(program.sections):
         return
     strings, width = program.sections[table.link], 24 if wide else 16

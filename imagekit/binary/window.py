@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 import stat
 import struct
 from collections.abc import Iterator
@@ -90,6 +91,20 @@ class Window:
             return -1
         found = self.buffer.find(needle, self.base + start, self.base + stop)
         return found - self.base if found >= 0 else -1
+
+    def matches(self, pattern: re.Pattern[bytes], start: int, end: int) -> Iterator[tuple[int, bytes]]:
+        """Offset and bytes of what the pattern (its first group, if it has one) matches; 65,536 matches at most.
+
+        Each search stands alone, so that nothing holds the mapping when the caller stops or fails.
+        """
+        at, stop = self.base + start, self.base + min(end, self.size)
+        for _ in range(HIT_LIMIT):
+            found = pattern.search(self.buffer, at, stop)
+            if found is None:
+                return
+            group = 1 if pattern.groups else 0
+            yield found.start(group) - self.base, found[group]
+            at = max(found.end(), at + 1)
 
     def records(self, start: int, count: int, width: int, needle: bytes) -> Iterator[int]:
         """Offsets of the records of a table that begin with `needle`; raise `FormatError` for far too many hits."""
