@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imagekit.cli.options import CacheDir, ConfigFile, Jobs, Timeout
+from imagekit.cli.options import CacheDir, ConfigFile, Jobs, Timeout, cache_directory
 from imagekit.cli.stopping import SWITCH, limit_time
 from imagekit.text import line
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from imagekit.audit.finding import Severity
     from imagekit.audit.judge import Report
     from imagekit.audit.policy import Policy
+    from imagekit.audit.subjects.sourcing import SourceTree
 
 _CONFIG = "imagekit.yaml"
 _SUBJECTS = (
@@ -71,7 +72,13 @@ def audit(
     threshold = severity(fail_on)
     known = load(baseline) if baseline else None
     judged_by = _policy(policy, config)
-    wishes = Wishes(deep=deep, explain=explain, sizes=form == "html", packages=_asks_packages(judged_by))
+    wishes = Wishes(
+        deep=deep,
+        explain=explain,
+        sizes=form == "html",
+        packages=_asks_packages(judged_by),
+        sources=_sources(source, cache_dir),
+    )
     options = Options(jobs=jobs or cpus(), wishes=wishes)
     audited = audit(subjects, judged_by, options, SWITCH, baseline=known)
     if audited.known:
@@ -98,6 +105,14 @@ def _policy(given: str, config: Path | None) -> Policy:
 
 def _asks_packages(policy: Policy) -> bool:
     return bool(getattr(policy, "forbidden_packages", ()))
+
+
+def _sources(directory: Path | None, cache_dir: Path | None) -> SourceTree | None:
+    if directory is None:
+        return None
+    from imagekit.audit.subjects.sourcing import SourceTree
+
+    return SourceTree.open(directory, cache_directory(cache_dir), SWITCH)
 
 
 def _write(report: Report, form: str, output: Path | None, threshold: Severity, allow_skipped: bool) -> None:

@@ -60,18 +60,19 @@ class Stores:
         raise MissingBlobError(f"blob {digest} is not in {self}", hint="build or copy the image again")
 
 
-def choose(argument: str, opened: ExitStack) -> Chosen:
+def choose(argument: str, opened: ExitStack, *, every: bool = False) -> Chosen:
     """What `oci:DIR[:NAME]`, `oci-archive:FILE[:NAME]` or `bundle:FILE[:NAME]` means; files close with `opened`.
 
-    Without NAME it is every named image there is, or the only one. Nothing is verified but digests: who made a bundle
-    is the question of `bundle verify`. Raises `UsageError` for another kind and `UnreadableError` for a missing image.
+    Without NAME it is every named image there is, or the only one (with `every`, all that have no name, too). Nothing
+    is verified but digests: who made a bundle is the question of `bundle verify`. Raises `UsageError` for another kind
+    and `UnreadableError` for a missing image.
     """
     kind, colon, rest = argument.partition(":")
     if not colon or not rest or kind not in ("oci", "oci-archive", "bundle"):
         raise UsageError(f"{argument!r} is not an image that a bundle can be made of", hint=f"write {_KINDS}")
     path, name = _split(rest)
     store, index = _open(kind, path, opened)
-    images = tuple(_named(entry, path) for entry in _wanted(index, name, argument))
+    images = tuple(_named(entry, path) for entry in _wanted(index, name, argument, every=every))
     return Chosen(store, images, tuple(_referrers(store, index, images)))
 
 
@@ -95,14 +96,14 @@ def _open(kind: str, path: Path, opened: ExitStack) -> tuple[BlobReader, Index]:
     return store, decode_index(store.read_file("index.json", DOCUMENT_LIMIT))
 
 
-def _wanted(index: Index, name: str, argument: str) -> tuple[Descriptor, ...]:
+def _wanted(index: Index, name: str, argument: str, *, every: bool) -> tuple[Descriptor, ...]:
     named = tuple(entry for entry in index.manifests if REF_NAME in entry.annotations and not _is_fallback(entry))
     if name:
         found = tuple(entry for entry in index.manifests if name in _names(entry))
         found = found or tuple(entry for entry in named if _names(entry)[1].endswith(f":{name}"))
     else:
         found = named or tuple(entry for entry in index.manifests if not entry.artifact_type)
-    if (len(found) == 1 and found[0].is_document) or (found and not name and found == named):
+    if (len(found) == 1 and found[0].is_document) or (found and not name and (found == named or every)):
         return found
     known = ", ".join(sorted(entry.annotations[REF_NAME] for entry in named)) or "no named image"
     raise UnreadableError(

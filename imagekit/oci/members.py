@@ -106,6 +106,11 @@ def _add(found: dict[str, Member], path: str, head: Head, source: Opened) -> Non
     if path in found or len(found) >= MOST_MEMBERS:
         why = "stands in it twice" if path in found else f"is one file of more than {MOST_MEMBERS}"
         raise FormatError(f"{source}: {path!r} {why}", offset=head.start)
+    found[safe_path(source, path, head)] = Member(head.content, head.size)
+
+
+def safe_path(source: Opened, path: str, head: Head) -> str:
+    """`path`, if it stays inside the archive; raises `FormatError` otherwise."""
     if not path or path.startswith("/") or any(part in ("", ".", "..") for part in path.split("/")):
         raise FormatError(f"{source}: {path!r} leaves the archive", offset=head.start)
-    found[path] = Member(head.content, head.size)
+    return path

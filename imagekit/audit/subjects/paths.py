@@ -27,13 +27,14 @@ def examine_paths(words: Sequence[str], options: Options, cancellation: Cancella
     every = chain.from_iterable(members(word) for word in words)
     while part := list(islice(every, _ROUND)):
         for found, seen in zip(part, _all_seen(part, options, cancellation), strict=True):
-            yield _examined(found, seen)
+            yield _examined(found, seen, options.wishes)
 
 
 def _all_seen(part: Sequence[Found], options: Options, cancellation: Cancellation) -> Iterator[Seen]:
     task = partial(_seen, wishes=options.wishes)
     few = len(part) <= _FEW and sum(found.size for found in part) <= _LITTLE
-    if options.jobs == 1 or few or len(part) == 1:
+    in_order = options.jobs == 1 or options.wishes.sources is not None  # whose `go list` a killed child would leave
+    if in_order or few or len(part) == 1:
         for found in part:
             cancellation.check()
             yield task(found)
@@ -50,7 +51,7 @@ def _seen(found: Found, *, wishes: Wishes) -> Seen:
     return Seen(trouble=found.trouble) if found.trouble else see(found.path, wishes, named=found.named)
 
 
-def _examined(found: Found, seen: Seen) -> Examined:
+def _examined(found: Found, seen: Seen, wishes: Wishes) -> Examined:
     label = shown_path(found.path)
     if seen.trouble is not None:
         if found.named:
@@ -58,4 +59,4 @@ def _examined(found: Found, seen: Seen) -> Examined:
         return unreadable_member(label, seen.trouble)
     if seen.program is None:
         return Examined(other=1)
-    return Examined(subjects=tuple(seen.program.subjects(label, Source(path=label))))
+    return Examined(subjects=tuple(seen.program.subjects(label, Source(path=label), wishes.sources)))

@@ -9,12 +9,15 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
+from imagekit.audit.chains import ImportGraph
 from imagekit.audit.explain import Explanation
 from imagekit.audit.subject import Source, Subject
+from imagekit.audit.subjects.sourcing import SourceTree
 from imagekit.binary.deep import Deep
 from imagekit.binary.facts import BinaryFacts
 from imagekit.binary.reader import read
@@ -44,13 +47,17 @@ _FDS = Path("/proc/self/fd")
 
 
 class Wishes(msgspec.Struct, frozen=True, kw_only=True):
-    """What is read of each program beyond its facts; `every_format` takes those that no reader of ours judges too."""
+    """What is read of each program beyond its facts.
+
+    `every_format` takes those that no reader of ours judges, too; `sources` knows who imports what.
+    """
 
     packages: bool = False
     sizes: bool = False
     deep: bool = False
     explain: bool = False
     every_format: bool = True
+    sources: SourceTree | None = None
 
 
 class Slice(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,20 +77,26 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     packages: tuple[str, ...] | None = None
     sizes: tuple[PackageSize, ...] | None = None
 
-    def subjects(self, label: str, source: Source) -> Iterator[Subject]:
+    def subjects(self, label: str, source: Source, sources: SourceTree | None) -> Iterator[Subject]:
         """One a slice; the label of a fat file's slice ends in `#arm64`."""
         for one in self.slices:
+            graph = sources.graph(one.facts) if sources else None
             yield Subject(
                 path=f"{label}#{one.facts.slice}" if one.facts.slice else label,
                 digest=self.digest,
                 size=self.size,
                 facts=one.facts,
+                imports=partial(_itself, graph) if graph else None,
                 source=source,
                 packages=self.packages,
                 sizes=self.sizes,
                 explanation=one.explanation,
                 deep=one.deep,
             )
+
+
+def _itself(graph: ImportGraph) -> ImportGraph:
+    return graph
 
 
 def promising(head: bytes, wishes: Wishes) -> bool:
@@ -111,7 +124,7 @@ def look(descriptor: int, wishes: Wishes, path: Path, *, might_start: bool) -> P
         return None
     deep = _deep(place, every) if wishes.deep else (None,) * len(every)
     slices = tuple(
-        Slice(facts=facts, deep=looked, explanation=_explained(facts, place) if wishes.explain else None)
+        Slice(facts=facts, deep=looked, explanation=_explained(facts, place, wishes) if wishes.explain else None)
         for facts, looked in zip(every, deep, strict=True)
     )
     return Program(
@@ -163,10 +176,10 @@ def _deep(place: Path, every: tuple[BinaryFacts, ...]) -> tuple[Deep | None, ...
     return tuple(deep.examine(place, every))
 
 
-def _explained(facts: BinaryFacts, place: Path) -> Explanation:
-    from imagekit.audit import explain
+def _explained(facts: BinaryFacts, place: Path, wishes: Wishes) -> Explanation:
+    from imagekit.audit.explain import explain
 
-    return explain.explain(facts, place)
+    return explain(facts, place, graph=wishes.sources.graph(facts) if wishes.sources else None)
 
 
 def _packages(place: Path) -> tuple[str, ...] | None:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from imagekit.audit.subjects.layers import Content, Place, merged, read_layer, started
+from imagekit.audit.subjects.layers import Content, Place, read_layer
+from imagekit.audit.subjects.merging import merged, started
+from imagekit.audit.subjects.program import Wishes
 from imagekit.binary.facts import Linkage
 from imagekit.content import Digest, digest_of
 from imagekit.errors import ImagekitError, IntegrityError
@@ -47,11 +49,11 @@ def test_programs_are_found_by_their_bytes_not_their_mode(programs: dict[str, Pa
         Entry("etc/empty", content=b""),
     ]
     layer = write_layer(store, entries, mtime=0)
-    content = read_layer(store, layer.descriptor, layer.diff_id, tmp_path)
+    content = read_layer(store, layer.descriptor, layer.diff_id, tmp_path, Wishes())
     assert [program.path for program in content.programs] == ["/app", "/lib/data.bin"]
-    assert content.programs[0].digest == digest_of(programs["linux/amd64"].read_bytes())
-    assert content.programs[0].facts.linkage is Linkage.STATIC
-    assert content.programs[1].facts.linkage is not Linkage.STATIC
+    assert content.programs[0].program.digest == digest_of(programs["linux/amd64"].read_bytes())
+    assert content.programs[0].program.slices[0].facts.linkage is Linkage.STATIC
+    assert content.programs[1].program.slices[0].facts.linkage is not Linkage.STATIC
     assert content.other == 2
     assert list(tmp_path.iterdir()) == []
 
@@ -66,7 +68,7 @@ def test_every_kind_of_entry(tmp_path: Path) -> None:
         (info("../../outside"), b"stays inside"),
     )
     store, layer = layer_of(raw, doc.LAYER_TAR)
-    places = read_layer(store, layer, digest_of(raw), tmp_path).places
+    places = read_layer(store, layer, digest_of(raw), tmp_path, Wishes()).places
     assert places == {
         "/etc": Place(b"5"),
         "/etc/passwd": Place(b"0"),
@@ -102,13 +104,13 @@ def test_layers_that_are_not_what_they_say(
 ) -> None:
     store, layer = layer_of(content, media_type)
     with pytest.raises(ImagekitError, match=said):
-        read_layer(store, layer, diff_id, tmp_path)
+        read_layer(store, layer, diff_id, tmp_path, Wishes())
     assert list(tmp_path.iterdir()) == []
 
 
 def test_docker_layers_are_gzip(tmp_path: Path) -> None:
     store, layer = layer_of(gzip.compress(RAW), doc.DOCKER_LAYER)
-    assert list(read_layer(store, layer, digest_of(RAW), tmp_path).places) == ["/etc/passwd"]
+    assert list(read_layer(store, layer, digest_of(RAW), tmp_path, Wishes()).places) == ["/etc/passwd"]
 
 
 def test_a_bomb_stops_at_its_bound(tmp_path: Path) -> None:
@@ -118,7 +120,7 @@ def test_a_bomb_stops_at_its_bound(tmp_path: Path) -> None:
     store, layer = layer_of(gzip.compress(head.tobuf()) + zeros * 3)
     began = time.monotonic()
     with pytest.raises(IntegrityError, match="becomes more than"):
-        read_layer(store, layer, digest_of(b""), tmp_path)
+        read_layer(store, layer, digest_of(b""), tmp_path, Wishes())
     assert time.monotonic() - began < 10
 
 

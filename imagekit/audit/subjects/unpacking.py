@@ -1,0 +1,116 @@
+"""Images with what their layers hold; a layer that several share is read once. Touches disk, in a folder of its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Self
+
+import msgspec
+
+from imagekit.audit.finding import Skip
+from imagekit.audit.subject import Source, Subject
+from imagekit.audit.subjects.layers import Content, read_layer
+from imagekit.audit.subjects.program import Wishes
+from imagekit.audit.subjects.sourcing import SourceTree
+from imagekit.content import Digest
+from imagekit.errors import IntegrityError
+from imagekit.oci.blobs import BlobReader
+from imagekit.oci.documents import FOREIGN_LAYERS, Descriptor
+from imagekit.oci.hybrid import Runnable
+from imagekit.workers import Cancellation
+
+_TAR = re.compile(r".*\.tar(?:[.+](?:gzip|zstd))?")
+
+
+class Image(msgspec.Struct, frozen=True):
+    """One platform of one image; `ref` is what the user calls it, `kind` as in `Source`."""
+
+    kind: str
+    ref: str
+    runnable: Runnable
+
+    @property
+    def label(self) -> str:
+        return f"{self.ref}:{self.runnable.config.platform}"
+
+
+class Unpacked(msgspec.Struct, frozen=True):
+    """An image with the content of those layers that could be read, lowest first, and why others were not."""
+
+    image: Image
+    layers: tuple[tuple[Descriptor, Content], ...]
+    sources: SourceTree | None = None
+    skips: tuple[Skip, ...] = ()
+
+    @property
+    def contents(self) -> tuple[Content, ...]:
+        return tuple(content for _, content in self.layers)
+
+    @property
+    def other(self) -> int:
+        """Files in no executable format, in all layers."""
+        return sum(content.other for content in self.contents)
+
+    def subjects(self) -> Iterator[Subject]:
+        """Every program of every layer, labelled `ref:platform:/path`."""
+        for layer, content in self.layers:
+            for member in content.programs:
+                source = Source(
+                    kind=self.image.kind,
+                    ref=self.image.ref,
+                    manifest=self.image.runnable.descriptor.digest,
+                    platform=str(self.image.runnable.config.platform),
+                    layer=layer.digest,
+                    path=member.path,
+                )
+                yield from member.program.subjects(f"{self.image.label}:{member.path}", source, self.sources)
+
+
+class Unpacker:
+    """Reads images of one store; what it needs on the disk is gone after the `with`."""
+
+    def __init__(self, store: BlobReader, wishes: Wishes, cancellation: Cancellation | None = None) -> None:
+        self._store, self._wishes = store, wishes
+        self.cancellation = cancellation or Cancellation()
+        self._read: dict[tuple[Digest, Digest], Content] = {}
+        self._folder = TemporaryDirectory(prefix="imagekit-audit-")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._folder.cleanup()
+
+    def unpack(self, image: Image) -> Unpacked:
+        """The image with its layers; raises as `read_layer` does, and where layers and diff ids do not pair."""
+        layers, skips = [], []
+        for layer, diff_id in _pairs(image.runnable):
+            self.cancellation.check()
+            if reason := self._unread(layer):
+                skips.append(Skip(f"{image.label}:{layer.digest}", reason))
+            else:
+                layers.append((layer, self._content(layer, diff_id)))
+        return Unpacked(image, tuple(layers), self._wishes.sources, tuple(skips))
+
+    def _unread(self, layer: Descriptor) -> str:
+        """Why a layer is passed over; '' for one that is read."""
+        if layer.media_type in FOREIGN_LAYERS and not self._store.has(layer.digest):
+            return "a layer whose bytes are kept elsewhere, and are not fetched from there"
+        return "" if _TAR.fullmatch(layer.media_type) else f"a layer of the media type {layer.media_type!r}"
+
+    def _content(self, layer: Descriptor, diff_id: Digest) -> Content:
+        key = (layer.digest, diff_id)
+        if key not in self._read:
+            folder = Path(self._folder.name)
+            self._read[key] = read_layer(self._store, layer, diff_id, folder, self._wishes)
+        return self._read[key]
+
+
+def _pairs(runnable: Runnable) -> Iterator[tuple[Descriptor, Digest]]:
+    layers, diff_ids = runnable.manifest.layers, runnable.config.rootfs.diff_ids
+    if len(layers) != len(diff_ids):
+        raise IntegrityError(f"{runnable.descriptor.digest} counts its layers in two ways")
+    return zip(layers, diff_ids, strict=True)
