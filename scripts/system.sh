@@ -39,7 +39,8 @@ case "$1" in
     export PATH="$PATH:/usr/sbin:/sbin"
     # shellcheck disable=SC2046
     install $(lacking dockerd=docker.io iptables=iptables runc=runc skopeo=skopeo qemu-aarch64-static=qemu-user-static \
-      umoci=umoci readelf=binutils ip=iproute2 musl-gcc=musl-tools busybox=busybox-static)
+      umoci=umoci readelf=binutils ip=iproute2 musl-gcc=musl-tools busybox=busybox-static \
+      podman=podman crun=crun)
     ;;
   python) fit_python ;;
   *) echo "usage: $0 base|engine|python" >&2; exit 2 ;;

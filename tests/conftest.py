@@ -61,6 +61,29 @@ def docker_engine(peer: Peer) -> Iterator[str]:
         yield address
 
 
+@pytest.fixture(scope="session")
+def podman_engine(peer: Peer) -> Iterator[str]:
+    """The address of a podman service of this worker's own, also in `CONTAINER_HOST`."""
+    home = Path(tempfile.mkdtemp(prefix="imagekit-podman-"))
+    address = f"unix://{home}/socket"
+    command = [peer("podman"), "--root", home / "root", "--runroot", home / "run", "--storage-driver", "vfs"]
+    with (home / "log").open("wb") as log:
+        service = subprocess.Popen([*command, "system", "service", "--time=0", address], stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + _START
+        while not _answers(address):
+            assert service.poll() is None, (home / "log").read_text()
+            assert time.monotonic() < deadline, "podman does not answer"
+            time.sleep(0.05)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("CONTAINER_HOST", address)
+            yield address
+    finally:
+        service.terminate()
+        service.wait(_STOP)
+        shutil.rmtree(home)
+
+
 def _own_engine(peer: Peer) -> str:
     """Start dockerd unless another worker of this session did; its address once it answers."""
     home = Path(os.environ[_OWN])

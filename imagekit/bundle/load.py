@@ -1,4 +1,4 @@
-"""Load a verified bundle into a docker engine or an OCI layout. Touches disk and the engine's socket, no network.
+"""Load a verified bundle into a container engine or an OCI layout. Touches disk and the engine's socket, no network.
 
 Only a `Verified` can be loaded, and it is read through its sealed file: each MiB is found to be what was verified
 before anybody gets it, so bytes that were changed meanwhile stop the load before the engine has a whole tar.
@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import secrets
 import shutil
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from imagekit.bundle.verify import Verified
-from imagekit.errors import UsageError
+from imagekit.errors import IntegrityError, ToolError, UsageError
 from imagekit.oci.blobs import open_verified
 from imagekit.oci.documents import CONTAINERD_NAME, REF_NAME, Descriptor, Index
 from imagekit.oci.store import Layout
 from imagekit.workers import Cancellation
+
+if TYPE_CHECKING:
+    from imagekit.oci.engine import Engine
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -28,22 +33,22 @@ class Loaded(msgspec.Struct, frozen=True):
 
 
 def load(verified: Verified, into: str, *, cancellation: Cancellation | None = None) -> tuple[Loaded, ...]:
-    """Put every image of the bundle `into` a docker engine (`docker`) or a layout (`oci:DIR`), whole or not at all.
+    """Put every image of the bundle `into` an engine (`docker`, `podman`) or a layout (`oci:DIR`), whole or not at all.
 
     A layout that is there already gets the images added; one of the same name is replaced. An engine gets those that
     have a linux platform. Raises `UsageError` for another place or nothing to load, `ToolError` if no engine answers,
     `IntegrityError` if the bundle's bytes changed since they were verified.
     """
-    if into == "docker":
-        return _into_docker(verified, cancellation)
     kind, _, directory = into.partition(":")
     if kind == "oci" and directory:
         return _into_layout(verified, Path(directory), cancellation or Cancellation())
-    raise UsageError(f"cannot load into {into!r}", hint="write --into docker or --into oci:DIR")
+    if not into.replace("-", "").isalnum():
+        raise UsageError(f"cannot load into {into!r}", hint="write --into docker, podman, or oci:DIR")
+    return _into_engine(verified, into, cancellation)
 
 
-def _into_docker(verified: Verified, cancellation: Cancellation | None) -> tuple[Loaded, ...]:
-    """The whole tar through the engine's socket; a piece that is not as verified ends it, and nothing is loaded."""
+def _into_engine(verified: Verified, name: str, cancellation: Cancellation | None) -> tuple[Loaded, ...]:
+    """The whole tar through the engine's socket; a piece that is not as verified ends it, and nothing stays loaded."""
     from imagekit.oci.engine import find_engine
 
     entries = msgspec.json.decode(verified.hybrid.files["manifest.json"], type=tuple[_DockerEntry, ...])
@@ -51,12 +56,30 @@ def _into_docker(verified: Verified, cancellation: Cancellation | None) -> tuple
     images = [image for image in verified.images if known.intersection(image.docker_tags)]
     if not images:
         raise UsageError(f"{verified.source} holds no image for linux", hint="use --into oci:DIR")
-    engine = find_engine()
+    with closing(find_engine(name)) as engine:
+        tags = [image.docker_tags[0] for image in images]
+        before = {tag: _known(engine, tag) for tag in tags}
+        try:
+            engine.load(verified.source.pieces(), cancellation=cancellation)
+        except IntegrityError:
+            _undo(engine, before)
+            raise
+        return tuple(Loaded(image.ref_name, engine.image_id(tag)) for image, tag in zip(images, tags, strict=True))
+
+
+def _known(engine: Engine, tag: str) -> str:
+    """The id of the image that the engine has under a name, '' if it has none."""
     try:
-        engine.load(verified.source.pieces(), cancellation=cancellation)
-        return tuple(Loaded(image.ref_name, engine.image_id(image.docker_tags[0])) for image in images)
-    finally:
-        engine.close()
+        return engine.image_id(tag)
+    except ToolError:
+        return ""
+
+
+def _undo(engine: Engine, before: dict[str, str]) -> None:
+    """Remove what an engine took over although the stream broke off: an engine may load image by image."""
+    for tag, identity in before.items():
+        if (found := _known(engine, tag)) and found != identity:
+            engine.remove(found)
 
 
 class _DockerEntry(msgspec.Struct, rename="pascal"):

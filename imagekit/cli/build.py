@@ -21,7 +21,8 @@ Push = Annotated[str, typer.Option("--push", metavar="REF", help="Push the image
 Tags = Annotated[
     list[str] | None, typer.Option("--tag", metavar="T", help="A tag instead of the configured ones; repeatable.")
 ]
-Load = Annotated[bool, typer.Option("--load", help="Load into the docker engine; print its image id.")]
+Load = Annotated[bool, typer.Option("--load", help="Load into a container engine; print its image id.")]
+EngineName = Annotated[str, typer.Option("--engine", metavar="NAME", help="For --load: docker, podman, or a plug-in.")]
 Tarball = Annotated[
     Path | None, typer.Option("--tarball", metavar="FILE", help="One tar that is OCI layout and docker archive.")
 ]
@@ -46,6 +47,7 @@ def build(
     push: Push = "",
     tag: Tags = None,
     load: Load = False,
+    engine: EngineName = "docker",
     tarball: Tarball = None,
     output: Output = None,
     partial: Annotated[
@@ -85,7 +87,7 @@ def build(
         verify_modules=verify_modules,
         push=push,
         tags=tuple(tag or ()),
-        load=load,
+        load=engine if load else "",
         tarball=tarball,
     )
     return finish(request, _run(request), form, image_refs)

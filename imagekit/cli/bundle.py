@@ -90,15 +90,18 @@ def verify(
             print(line(f"{name if colon and '/' not in tag else image.docker_tags[0]}@{image.descriptor.digest}"))
 
 
+Into = Annotated[str, typer.Option("--into", metavar="WHERE", help="An engine (docker, podman, …), or oci:DIR.")]
+
+
 def load(
     bundle: Bundle,
     trust: Trust = None,
     policy: PolicyFile = None,
     volumes: Volumes = None,
-    into: Annotated[str, typer.Option("--into", metavar="WHERE", help="docker, or oci:DIR.")] = "docker",
+    into: Into = "docker",
     timeout: Timeout = None,
 ) -> None:
-    """Verify a bundle, and only when all of it passes put its images into a docker engine or an OCI layout.
+    """Verify a bundle, and only when all of it passes put its images into a container engine or a layout.
 
     Prints the engine's image id, or oci:DIR:NAME, for each image.
     """

@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from imagekit.cli.build import FailOn, ImageRefs, Load, Output, Policy, Push, StdoutFormat, Tags, Tarball, finish
+from imagekit.cli.build import (
+    EngineName,
+    FailOn,
+    ImageRefs,
+    Load,
+    Output,
+    Policy,
+    Push,
+    StdoutFormat,
+    Tags,
+    Tarball,
+    finish,
+)
 from imagekit.cli.options import CacheDir, ConfigFile, Jobs, Selectors, Timeout, cache_directory
 from imagekit.cli.stopping import SWITCH, limit_time
 
@@ -18,6 +30,7 @@ def merge(
     push: Push = "",
     tag: Tags = None,
     load: Load = False,
+    engine: EngineName = "docker",
     tarball: Tarball = None,
     output: Output = None,
     policy: Policy = "",
@@ -48,7 +61,7 @@ def merge(
         fail_on=severity(fail_on),
         push=push,
         tags=tuple(tag or ()),
-        load=load,
+        load=engine if load else "",
         tarball=tarball,
     )
     with display() as shown:

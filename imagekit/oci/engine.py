@@ -1,15 +1,13 @@
-"""The container engine on this machine: who answers, and giving it images. Touches the engine's socket.
+"""Container engines as plug-ins: one small contract, a name that routes, a version that is checked.
 
-The docker package is imported only here and only when an engine is asked for (it costs 170 ms).
+A plug-in is an `EnginePlugin` under an entry point of the group `imagekit.engines`; it is loaded only when its name is
+asked for. imagekit's own, docker and podman, are entry points like any other. Looks at installed packages.
 """
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any, Protocol, Self
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -17,10 +15,12 @@ from imagekit.errors import ToolError, UsageError
 from imagekit.text import line
 from imagekit.workers import Cancellation
 
-_LOADED = re.compile(r"Loaded image(?: ID)?: (\S+)\s*")
-_PATIENCE = 600
-"""Seconds between two signs of life: the engine unpacks a whole image before it answers."""
-_SHOWN = 500
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+CONTRACT = 1
+"""The version of `Engine`: a plug-in says which one it was written for, and another is refused."""
+GROUP = "imagekit.engines"
 
 
 class EngineVersion(msgspec.Struct, frozen=True):
@@ -55,108 +55,68 @@ class Engine(Protocol):
     def image_id(self, name: str) -> str:
         """The engine's own id of the image that it knows by a reference or an id; raises `ToolError`."""
 
+    def save(self, name: str, *, cancellation: Cancellation | None = None) -> Iterator[bytes]:
+        """The image as a docker archive, piece by piece; raises `ToolError` if there is none of that name or id."""
+
+    def remove(self, name: str) -> None:
+        """Forget an image by its reference or id; raises `ToolError`."""
+
     def close(self) -> None:
         """Let go of the connection."""
 
 
+class EnginePlugin(msgspec.Struct, frozen=True):
+    """What an entry point names: the contract it was written for, and how to get an engine that has answered."""
+
+    contract: int
+    connect: Callable[[], Engine]
+
+
+class PluginOrigin(msgspec.Struct, frozen=True):
+    """Which installed distribution brought a plug-in: for reports and provenance."""
+
+    name: str
+    distribution: str
+    version: str
+
+
 def find_engine(name: str = "docker") -> Engine:
-    """The engine of that name, once it has answered; raises `UsageError` for a name, `ToolError` if none answers."""
-    if name != "docker":
-        raise UsageError(f"{name!r} is not an engine that imagekit knows", hint="known: docker")
-    return DockerEngine.from_environment()
+    """The engine of that name, once it has answered.
+
+    Raises `UsageError` for a name that no plug-in has, `ToolError` for a plug-in of another contract, and if no engine
+    answers.
+    """
+    return _plugin(name).connect()
 
 
-class DockerEngine:
-    """Docker's engine through the docker package: `DOCKER_CONTEXT`, else `DOCKER_HOST`, else the current context."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __str__(self) -> str:
-        return "the docker engine"
-
-    @classmethod
-    def from_environment(cls) -> Self:
-        """The engine that the environment names, once it has answered; raises `ToolError` if none does."""
-        with _translated("no docker engine answers", hint=_how_to_start()):
-            client = _client()
-            client.ping()
-        return cls(client)
-
-    def version(self) -> EngineVersion:
-        with _translated("the docker engine does not tell its version", hint=_how_to_start()):
-            told = self._client.version()
-        platform = f"{told.get('Os', '')}/{told.get('Arch', '')}"
-        return EngineVersion("docker", told.get("Version", ""), told.get("ApiVersion", ""), platform)
-
-    def load(self, pieces: Iterable[bytes], *, cancellation: Cancellation | None = None) -> tuple[EngineImage, ...]:
-        names = list[str]()
-        with _translated("the docker engine did not load the image"):
-            for told in self._client.api.load_image(_watched(pieces, cancellation)):
-                if "error" in told or "errorDetail" in told:
-                    raise _refused("the docker engine did not load the image", str(told.get("error", told)))
-                names += _LOADED.findall(str(told.get("stream", "")))
-        if not names:
-            raise ToolError("the docker engine loaded nothing", hint="it takes archives that have a manifest.json")
-        found: dict[str, list[str]] = {}
-        for name in names:
-            found.setdefault(self.image_id(name), []).extend([] if name.startswith("sha256:") else [name])
-        return tuple(EngineImage(identity, tuple(called)) for identity, called in found.items())
-
-    def image_id(self, name: str) -> str:
-        with _translated(f"the docker engine has no image {name}"):
-            return str(self._client.api.inspect_image(name)["Id"])
-
-    def close(self) -> None:
-        self._client.close()
+def origin_of(name: str) -> PluginOrigin:
+    """Who brought the plug-in of that name; raises `UsageError` for a name that none has."""
+    entry = _entry(name)
+    found = entry.dist
+    return PluginOrigin(name, found.name if found else "", found.version if found else "")
 
 
-def _client() -> Any:
-    """A client that speaks the API version that both sides know; asks the engine for it."""
-    import docker
-
-    if os.environ.get("DOCKER_HOST") and not os.environ.get("DOCKER_CONTEXT"):
-        return docker.DockerClient.from_env(timeout=_PATIENCE)
-    return docker.DockerClient(**docker.ContextAPI.kwargs_from_context(), timeout=_PATIENCE)
-
-
-def _watched(pieces: Iterable[bytes], cancellation: Cancellation | None) -> Iterator[bytes]:
-    """The same pieces; none empty, since an empty one would end a chunked body."""
-    for piece in pieces:
-        if cancellation is not None:
-            cancellation.check()
-        if piece:
-            yield piece
-
-
-@contextmanager
-def _translated(what: str, *, hint: str = "") -> Iterator[None]:
-    """Errors of docker-py and of requests, which it does not wrap, become `ToolError`."""
-    from docker.errors import APIError, DockerException
-    from requests.exceptions import RequestException
-
+def _plugin(name: str) -> EnginePlugin:
+    entry = _entry(name)
+    who = f"the engine {line(name)} of {line(origin_of(name).distribution or entry.value)}"
     try:
-        yield
-    except APIError as error:
-        raise _refused(what, str(error.explanation or error), hint) from error
-    except (DockerException, RequestException, OSError, ValueError, KeyError) as error:
-        raise _refused(what, str(error), hint) from error
+        plugin = entry.load()
+    except Exception as error:  # a plug-in is foreign code: whatever it raises while it is imported
+        raise ToolError(f"{who} cannot be loaded: {line(str(error))}", hint="install it again, or remove it") from error
+    contract = getattr(plugin, "contract", None)
+    if contract != CONTRACT:
+        raise ToolError(
+            f"{who} was written for contract {line(str(contract))}, and this imagekit has {CONTRACT}",
+            hint="install the versions of both that belong together",
+        )
+    return plugin  # type: ignore[no-any-return]  # its contract says what it is
 
 
-def _refused(what: str, words: str, hint: str = "") -> ToolError:
-    if "Permission denied" in words:
-        hint = "its socket is not open to this user: join the group docker, or run as root"
-    return ToolError(f"{what}: {line(words.strip())[:_SHOWN]}", hint=hint)
+def _entry(name: str) -> EntryPoint:
+    from importlib.metadata import entry_points
 
-
-def _how_to_start() -> str:
-    named = os.environ.get("DOCKER_CONTEXT") or os.environ.get("DOCKER_HOST")
-    if named:
-        return f"check {'DOCKER_CONTEXT' if os.environ.get('DOCKER_CONTEXT') else 'DOCKER_HOST'} ({named})"
-    return "start it (systemctl start docker, or dockerd as root), or name another with DOCKER_HOST"
+    found = entry_points(group=GROUP)
+    if name not in found.names:
+        known = ", ".join(sorted(found.names)) or "none; install imagekit again"
+        raise UsageError(f"{line(name)!r} is not an engine that imagekit knows", hint=f"known: {known}")
+    return next(iter(found.select(name=name)))

@@ -24,5 +24,6 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     verify_modules: bool = False
     push: str = ""
     tags: tuple[str, ...] = ()
-    load: bool = False
+    load: str = ""
+    """The engine to load into; '' for none."""
     tarball: Path | None = None

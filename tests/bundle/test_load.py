@@ -6,6 +6,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from imagekit.bundle.load import load
 from imagekit.bundle.verify import verify
 from imagekit.errors import IntegrityError, UsageError
 from imagekit.oci.documents import REF_NAME
+from imagekit.oci.engine import find_engine
 from imagekit.oci.layers import Entry
 from imagekit.oci.store import Layout
 from imagekit.trust import policy as trust_policy
@@ -74,7 +76,7 @@ def test_a_folder_with_other_files_is_left_alone(bundle: Created, trust_file: Pa
     assert [path.name for path in (tmp_path / "there").iterdir()] == ["notes.txt"]
 
 
-@pytest.mark.parametrize("into", ["", "podman", "oci:", "/somewhere", "docker:app"])
+@pytest.mark.parametrize("into", ["", "oci:", "/somewhere", "docker:app", "a b"])
 def test_places_that_are_none(bundle: Created, trust_file: Path, into: str) -> None:
     with pytest.raises(UsageError, match="cannot load into"):
         loaded(bundle.path, trust_file, into)
@@ -115,6 +117,11 @@ def tag(docker_engine: str) -> Iterator[str]:
     docker("rmi", "--force", name, check=False)
 
 
+def test_an_engine_that_nobody_brought_is_named(bundle: Created, trust_file: Path) -> None:
+    with pytest.raises(UsageError, match="'lxc' is not an engine"):
+        loaded(bundle.path, trust_file, "lxc")
+
+
 @pytest.fixture
 def tagged(make_layout: MakeLayout, key: Any, tag: str, tmp_path: Path) -> Created:
     """A signed bundle of an image of that name."""
@@ -126,6 +133,12 @@ def test_docker_loads_and_runs_it(tagged: Created, tag: str, trust_file: Path) -
     (identity,) = loaded(tagged.path, trust_file, "docker")
     assert docker("inspect", "--format", "{{.Id}}", tag).strip() == identity
     assert docker("run", "--rm", "--network", "none", identity) == GREETING
+
+
+def test_podman_loads_it(tagged: Created, tag: str, trust_file: Path, podman_engine: str) -> None:
+    (identity,) = loaded(tagged.path, trust_file, "podman")
+    with closing(find_engine("podman")) as engine:
+        assert engine.image_id(tag) == identity
 
 
 def test_docker_load_takes_the_tar_as_it_is(tagged: Created, tag: str) -> None:
