@@ -1,8 +1,9 @@
 """Permission to talk to one repository: the registry's challenge, answered with Basic or a bearer token.
 
 RFC 9110 section 11 and the token flow of the distribution spec. Touches the network through `Transport`. The scope of a
-token is chosen here, never by the challenge. Credentials go to the registry and to the https realm that it names (to
-http on this machine only if the registry is on this machine too), and to nobody else.
+token is chosen here, never by the challenge. Credentials go to the registry, to the token service (`realm`) that it
+names on its own host or in its own domain, to token services that the user named, and to nobody else; by http only if
+the registry itself is spoken to so.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 import msgspec
 
 from imagekit.errors import NetworkError
+from imagekit.oci.addresses import origin, same_site, shown_url
+from imagekit.oci.answers import drain, failure
 from imagekit.oci.credentials import Credentials
-from imagekit.oci.reference import is_loopback
-from imagekit.oci.transport import Transport, check_plain, drain, failure, origin, shown_url
+from imagekit.oci.transport import Transport
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -59,10 +61,16 @@ class Authorization:
     """The `Authorization` header for one repository of one registry; safe for threads."""
 
     def __init__(
-        self, transport: Transport, base: str, repository: str, actions: str, find: Callable[[], Credentials]
+        self,
+        transport: Transport,
+        base: str,
+        repository: str,
+        actions: str,
+        find: Callable[[], Credentials],
+        token_hosts: tuple[str, ...] = (),
     ) -> None:
-        self._transport, self._base, self._find = transport, base, find
-        self._scope = f"repository:{repository}:{actions}"
+        self._transport, self._base, self._find, self._token_hosts = transport, base, find, token_hosts
+        self._scopes = [f"repository:{repository}:{actions}"] if repository else []
         self._lock = threading.Lock()
         self._header = ""
         self._credentials: Credentials | None = None
@@ -70,6 +78,13 @@ class Authorization:
     def headers_for(self, url: str) -> dict[str, str]:
         """What to send along with a request to `url`: nothing unless it is the registry itself."""
         return {"Authorization": self._header} if self._header and origin(url) == origin(self._base) else {}
+
+    def also(self, repository: str) -> None:
+        """Ask for permission to read another repository too, with the next token (mounting a blob needs it)."""
+        scope = f"repository:{repository}:pull"
+        with self._lock:
+            if scope not in self._scopes:
+                self._scopes.append(scope)
 
     def answer(self, refusal: BaseHTTPResponse, sent: str) -> bool:
         """Whether a request that was refused with 401, and had sent the header `sent`, is worth another try.
@@ -88,7 +103,7 @@ class Authorization:
             self._credentials = self._find()
         match challenge.scheme:
             case "basic":
-                check_plain(self._base)
+                self._transport.check(self._base)
                 return _basic(self._credentials) if self._credentials.username else ""
             case "bearer":
                 return f"Bearer {self._token(challenge, self._credentials)}"
@@ -96,8 +111,8 @@ class Authorization:
                 return ""
 
     def _token(self, challenge: Challenge, credentials: Credentials) -> str:
-        self._check_realm(challenge.realm)
-        fields = {"service": challenge.service, "scope": self._scope}
+        self._check_realm(challenge.realm, credentials)
+        fields = [("service", challenge.service), *(("scope", scope) for scope in self._scopes)]
         if credentials.identity_token:
             answer = self._exchange(challenge.realm, fields, credentials.identity_token)
         else:
@@ -107,9 +122,11 @@ class Authorization:
             )
         return _read_token(answer, challenge.realm)
 
-    def _exchange(self, realm: str, fields: dict[str, str], token: str) -> bytes:
+    def _exchange(self, realm: str, fields: list[tuple[str, str]], token: str) -> bytes:
         """The OAuth2 way: an identity token is traded in for an access token."""
-        form = {"grant_type": "refresh_token", "client_id": CLIENT, "refresh_token": token, **fields}
+        scopes = " ".join(value for key, value in fields if key == "scope")
+        form = {"grant_type": "refresh_token", "client_id": CLIENT, "refresh_token": token}
+        form |= {key: value for key, value in (dict(fields) | {"scope": scopes}).items() if value}
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         return self._transport.patiently(lambda: self._granted("POST", realm, headers, urlencode(form).encode()))
 
@@ -119,17 +136,33 @@ class Authorization:
             raise failure(answer, f"a token from {shown_url(url)}")
         return drain(answer, _TOKEN_LIMIT)
 
-    def _check_realm(self, realm: str) -> None:
+    def _check_realm(self, realm: str, credentials: Credentials) -> None:
+        """Raise `NetworkError` unless a token may be asked for at `realm`, with these credentials."""
+        base = shown_url(self._base)
         try:
-            check_plain(realm)
-            if realm.startswith("https:") or is_loopback(origin(self._base)[1]):
-                return
+            self._transport.check(realm)
+            plain = realm.startswith("http:")
         except NetworkError:
-            pass
-        raise NetworkError(
-            f"{shown_url(self._base)} wants credentials sent to {shown_url(realm)!r}, which is not encrypted",
-            hint="the registry's token realm must be https",
-        )
+            plain = True
+        if plain and not (self._base.startswith("http:") and self._is_plain(realm)):
+            raise NetworkError(
+                f"{base} wants credentials sent to {shown_url(realm)!r}, which is not encrypted",
+                hint="the registry's token realm must be https",
+            )
+        self._transport.moved(self._base, realm)
+        host, own = origin(realm)[1], origin(self._base)[1]
+        if credentials and not same_site(own, host) and host not in self._token_hosts:
+            raise NetworkError(
+                f"{base} wants credentials sent to {shown_url(realm)!r}, which is another host",
+                hint=f"if that is right, name it in registries.yaml: token_hosts: [{host}]",
+            )
+
+    def _is_plain(self, realm: str) -> bool:
+        try:
+            _, host, port = origin(realm)
+        except ValueError:
+            return False
+        return bool(host) and realm.startswith("http:") and self._transport.may_be_plain(host, port)
 
 
 def _basic(credentials: Credentials) -> str:
@@ -137,9 +170,9 @@ def _basic(credentials: Credentials) -> str:
     return "Basic " + base64.b64encode(pair).decode()
 
 
-def _with_query(realm: str, fields: dict[str, str]) -> str:
+def _with_query(realm: str, fields: list[tuple[str, str]]) -> str:
     parts = urlsplit(realm)
-    query = "&".join(filter(None, (parts.query, urlencode({key: value for key, value in fields.items() if value}))))
+    query = "&".join(filter(None, (parts.query, urlencode([(key, value) for key, value in fields if value]))))
     return urlunsplit((*parts[:3], query, ""))
 
 

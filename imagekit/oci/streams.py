@@ -1,33 +1,69 @@
-"""Streams between a store and the network: answers that are read as blobs, and blobs that are sent again."""
+"""Streams between a store and the network: blobs that are read on after a break, and blobs that are sent again."""
 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from imagekit.content import Readable
-from imagekit.oci.transport import read_piece
+from imagekit.content import CHUNK, Readable
+from imagekit.oci.answers import PassingError, read_piece
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
 
+_BREAKS = 4
+"""How often a blob is asked for again without a MiB of progress in between."""
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-\d{1,19}/(?:\d{1,19}|\*)")
+Ask = Callable[[int], "BaseHTTPResponse"]
+"""Asks for the bytes from an offset on (`Range`); status 206 for those, 200 for all of them."""
+
 
 class Body(io.RawIOBase):
-    """An answer's bytes, as they came; closing it early closes the connection."""
+    """A blob's bytes, as they come, asked for again from where they broke off; closing it early closes the connection.
 
-    def __init__(self, answer: BaseHTTPResponse, what: str) -> None:
-        self._answer, self._what, self._ended = answer, what, False
+    It can go back, by asking again.
+    """
+
+    def __init__(self, ask: Ask, what: str, patiently: Callable[[Callable[[], BaseHTTPResponse]], Any]) -> None:
+        """Asks at once; raises what `ask` raises."""
+        self._ask, self._what, self._patiently = ask, what, patiently
+        self._offset, self._breaks, self._seen, self._ended = 0, 0, 0, False
+        self._answer: BaseHTTPResponse | None = patiently(lambda: ask(0))
 
     def readable(self) -> bool:
         return True
 
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._offset
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Go to an offset from the start; nothing is asked for before the next read."""
+        if whence != io.SEEK_SET:
+            raise io.UnsupportedOperation("only from the start")
+        if offset != self._offset:
+            self._leave()
+            self._offset = offset
+        return offset
+
     def read(self, size: int | None = -1, /) -> bytes:
-        """At most `size` bytes, all for a negative one; raises `NetworkError` for an answer that breaks off."""
-        wanted = None if size is None or size < 0 else size
-        piece = read_piece(self._answer, wanted, self._what)
-        self._ended = self._ended or (not piece and size != 0)
-        return piece
+        """At most `size` bytes, all for a negative one; raises `NetworkError` for what breaks off for good."""
+        if size is None or size < 0:
+            return b"".join(iter(lambda: self.read(CHUNK), b""))
+        while True:
+            try:
+                answer = self._answer = self._answer or self._again()
+                piece = read_piece(answer, size, self._what)
+            except PassingError as error:
+                self._count(error)
+                continue
+            self._offset += len(piece)
+            self._ended = not piece and size != 0
+            return piece
 
     def readinto(self, buffer: Any, /) -> int:
         piece = self.read(len(buffer))
@@ -36,8 +72,34 @@ class Body(io.RawIOBase):
 
     def close(self) -> None:
         if not self.closed:
-            (self._answer.release_conn if self._ended else self._answer.close)()
+            self._leave()
         super().close()
+
+    def _count(self, error: PassingError) -> None:
+        """Count a break; raise it after too many that brought nothing."""
+        self._answer = None
+        self._breaks = 1 if self._offset >= self._seen + CHUNK else self._breaks + 1
+        self._seen = self._offset
+        if self._breaks > _BREAKS:
+            raise error
+
+    def _again(self) -> BaseHTTPResponse:
+        answer: BaseHTTPResponse = self._patiently(lambda: self._ask(self._offset))
+        if answer.status == 206:
+            found = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+            if found and int(found[1]) == self._offset:
+                return answer
+            answer.close()
+            raise PassingError(f"{self._what}: gave another range than it was asked for")
+        left = self._offset
+        while left and (piece := read_piece(answer, min(left, CHUNK), self._what)):
+            left -= len(piece)
+        return answer
+
+    def _leave(self) -> None:
+        if self._answer is not None:
+            (self._answer.release_conn if self._ended else self._answer.close)()
+        self._answer, self._ended = None, False
 
 
 class Unclosed:
@@ -45,6 +107,18 @@ class Unclosed:
 
     def __init__(self, stream: Readable) -> None:
         self.read = stream.read
+
+
+class Limited:
+    """At most `limit` bytes of a stream."""
+
+    def __init__(self, stream: Readable, limit: int) -> None:
+        self._stream, self._left = stream, limit
+
+    def read(self, size: int = -1, /) -> bytes:
+        piece = self._stream.read(self._left if size < 0 else min(size, self._left)) if self._left else b""
+        self._left -= len(piece)
+        return piece
 
 
 def rewinder(stream: Readable) -> Callable[[], bool]:

@@ -1,0 +1,155 @@
+"""Answers of a registry: read within bounds, and turned into errors that say what the registry said."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from imagekit.errors import NetworkError
+from imagekit.oci.addresses import shown_url
+from imagekit.text import line
+
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse
+
+PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Statuses that may be another one if asked again."""
+
+PACE = 120.0
+"""Seconds that one piece of an answer (a MiB at most) may take: who is slower is left."""
+_MESSAGE = 8 << 10
+_SHOWN = 300
+_NUMBER = re.compile(r"[0-9]{1,9}")
+
+
+class PassingError(NetworkError):
+    """A failure that may pass: busy, overloaded, reset. `after` is how many seconds the server asks to wait, or 0."""
+
+    def __init__(self, message: str, *, after: float = 0, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.after = after
+
+    def about(self, what: str) -> PassingError:
+        """The same failure, said of `what`."""
+        return PassingError(f"{what}: {self.message}", after=self.after, hint=self.hint)
+
+
+class StatusError(NetworkError):
+    """An answer of a status that asking again does not change."""
+
+    def __init__(self, message: str, *, status: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+@contextmanager
+def paced(connection: object, seconds: float = PACE) -> Iterator[None]:
+    """While the block runs, whoever watches the connection cuts it when the time is over (`connections.Watch`)."""
+    if connection is not None:
+        connection.deadline = time.monotonic() + seconds  # type: ignore[attr-defined]  # ours, see connections
+    try:
+        yield
+    finally:
+        if connection is not None:
+            connection.deadline = None  # type: ignore[attr-defined]
+
+
+def read_piece(answer: BaseHTTPResponse, size: int | None, what: str) -> bytes:
+    """At most `size` bytes (None: all) of an answer as they came, no content coding undone."""
+    from urllib3.exceptions import HTTPError
+
+    connection = answer.connection
+    try:
+        with paced(connection):
+            return answer.read(size, decode_content=False)
+    except (HTTPError, OSError, ValueError) as error:
+        answer.close()
+        raise translated(error, what, slow=getattr(connection, "was_slow", False)) from error
+
+
+def drain(answer: BaseHTTPResponse, limit: int = _MESSAGE) -> bytes:
+    """At most `limit` bytes of the answer; the connection goes back to the pool if that was all of it."""
+    what, pieces, left = f"the answer of {shown_url(answer.geturl() or '')}", [], limit
+    while left and (piece := read_piece(answer, left, what)):
+        pieces.append(piece)
+        left -= len(piece)
+    if left:
+        answer.release_conn()
+    else:
+        answer.close()
+    return b"".join(pieces)
+
+
+class _Message(msgspec.Struct):
+    code: str = ""
+    message: str = ""
+
+
+class _Messages(msgspec.Struct):
+    errors: list[_Message] = []
+
+
+def failure(answer: BaseHTTPResponse, what: str) -> NetworkError:
+    """The error for an answer that is none of those hoped for: status, the registry's own words, and the way out."""
+    try:
+        content = drain(answer)
+    except NetworkError:
+        content = b""
+    words = line(_words(content))[:_SHOWN]
+    message = f"{what}: status {answer.status}" + (f": {words}" if words else "")
+    if answer.status in PASSING:
+        return PassingError(message, after=seconds_in(answer.headers.get("Retry-After", "")), hint="try again later")
+    return StatusError(message, status=answer.status, hint=_hint(answer.status))
+
+
+def _words(content: bytes) -> str:
+    try:
+        found = msgspec.json.decode(content, type=_Messages).errors
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return content.decode(errors="replace").strip()
+    return "; ".join(f"{each.code} {each.message}".strip() for each in found)
+
+
+def _hint(status: int) -> str:
+    if status in (401, 403):
+        return "log in with `imagekit login` or `docker login`, and check that the account may do this here"
+    if status == 404:
+        return "check the name; some registries want the repository made first"
+    return "check the address of the registry" if status < 500 else ""
+
+
+def seconds_in(text: str) -> float:
+    """How long `Retry-After` asks to wait: a number, or a date (RFC 9110 section 10.2.3); 0 for anything else."""
+    if _NUMBER.fullmatch(text.strip()):
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return 0
+
+
+def translated(error: Exception, what: str, *, slow: bool = False) -> NetworkError:
+    """What urllib3 or the system raised, as one of our errors; `slow` if we cut the connection ourselves."""
+    from urllib3 import exceptions
+
+    if isinstance(error, NetworkError):
+        return error
+    said = line(str(error))[:_SHOWN]
+    if slow:
+        return PassingError(f"{what}: too slow, it was left", hint="try again, or look at what is in between")
+    if "certificate" in said.lower() and isinstance(error, (exceptions.SSLError, exceptions.ProxyError)):
+        hint = "put its authority's certificate into certs.d (docs/registries.md), or name it with SSL_CERT_FILE"
+        return NetworkError(f"{what}: TLS failed: {said}", hint=hint)
+    if isinstance(error, exceptions.LocationValueError) or not isinstance(error, (exceptions.HTTPError, OSError)):
+        return NetworkError(f"{what}: cannot be asked for", hint="check the address of the registry")
+    if isinstance(error, exceptions.ProxyError):
+        return PassingError(f"{what}: the proxy: {said}", hint="check HTTPS_PROXY and NO_PROXY")
+    if isinstance(error, exceptions.NewConnectionError):
+        return PassingError(f"{what}: {said}", hint="check host and port, and that it is running")
+    return PassingError(f"{what}: {said}", hint="the connection broke; try again")
