@@ -33,6 +33,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("build", "build:build"),
     ("merge", "merge:merge"),
     ("audit", "audit:audit"),
+    ("diff", "diff:diff"),
     ("bundle create", "bundle:create"),
     ("bundle verify", "bundle:verify"),
     ("bundle load", "bundle:load"),

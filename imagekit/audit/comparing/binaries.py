@@ -1,0 +1,162 @@
+"""Two program files compared: every fact, every module, every setting, and the bytes, part by part. Touches disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+
+import msgspec
+
+from imagekit.audit.comparing import told
+from imagekit.audit.comparing.difference import Change, Difference, Side, SizeChange, Spot
+from imagekit.audit.comparing.meaning import meaning
+from imagekit.audit.comparing.parts import Part, parts
+from imagekit.audit.comparing.spots import Around, Differing, differing, first_difference
+from imagekit.binary.facts import BinaryFacts
+from imagekit.binary.formats import Program
+from imagekit.binary.reader import read
+from imagekit.binary.sizes import by_package, named_programs
+from imagekit.binary.window import Window, open_window
+from imagekit.content import hash_file
+from imagekit.errors import FormatError
+
+_MOST_SPOTS = 64
+Slices = dict[str, BinaryFacts]
+
+
+def compare_files(one: Path, other: Path, labels: tuple[str, str] | None = None) -> Difference:
+    """What differs between two files; `labels` are what they are called. Raises `UnreadableError`."""
+    names = labels or (str(one), str(other))
+    sides = tuple(_side(path, name) for path, name in zip((one, other), names, strict=True))
+    if sides[0].digest == sides[1].digest:
+        return Difference(equal=True, one=sides[0], other=sides[1])
+    before, after = _slices(one), _slices(other)
+    found = Difference(
+        equal=False,
+        one=sides[0],
+        other=sides[1],
+        facts=_across(before, after, _facts),
+        modules=_across(before, after, _modules),
+        settings=_across(before, after, _settings),
+        sizes=tuple(chain.from_iterable(_sizes(one, other, name) for name in _common(before, after))),
+    )
+    found = msgspec.structs.replace(found, bytes=_bytes(one, other, (*found.settings, *found.modules)))
+    return msgspec.structs.replace(found, because=tuple(_because(found)))
+
+
+def _side(path: Path, name: str) -> Side:
+    digest, size = hash_file(path)
+    return Side(path=name, kind="file", digest=digest, size=size)
+
+
+def _slices(path: Path) -> Slices:
+    return {facts.slice: facts for facts in read(path)}
+
+
+def _common(before: Slices, after: Slices) -> tuple[str, ...]:
+    return tuple(name for name in before if name in after)
+
+
+def _facts(said: BinaryFacts) -> dict[str, str]:
+    return told.facts(said)
+
+
+def _modules(said: BinaryFacts) -> dict[str, str]:
+    return told.modules(said.go)
+
+
+def _settings(said: BinaryFacts) -> dict[str, str]:
+    return told.settings(said.go)
+
+
+def _across(before: Slices, after: Slices, say: Callable[[BinaryFacts], dict[str, str]]) -> tuple[Change, ...]:
+    """What differs in each slice, its name before it (`arm64/linkage`); a slice that one side lacks is a change too."""
+    found: list[Change] = []
+    if before.keys() != after.keys() and say is _facts:
+        found.append(Change("slices", ", ".join(before) or None, ", ".join(after) or None))
+    for name in _common(before, after):
+        every = told.changes(say(before[name]), say(after[name]))
+        found += (Change(f"{name}/{each.name}" if name else each.name, each.one, each.other) for each in every)
+    return tuple(found)
+
+
+def _sizes(one: Path, other: Path, name: str) -> tuple[SizeChange, ...]:
+    return told.sizes(by_package(one, name), by_package(other, name))
+
+
+def _bytes(one: Path, other: Path, said: Sequence[Change]) -> tuple[Spot, ...]:
+    """One spot a part that differs, slice by slice; of files in no known format the first differing bytes."""
+    first, second = open_window(one), open_window(other)
+    try:
+        left, right = _programs(first), _programs(second)
+        common = [name for name in left if name in right and type(left[name]) is type(right[name])]
+        if not common:
+            return tuple(_raw(first, second))
+        return tuple(chain.from_iterable(_spots(left[name], right[name], name, said) for name in common))
+    finally:
+        for view in (first, second):
+            if not isinstance(view.buffer, bytes):
+                view.buffer.close()
+
+
+def _programs(view: Window) -> dict[str, Program]:
+    """The programs whose headers can be read; a damaged file has none."""
+    try:
+        return dict(named_programs(view))
+    except FormatError:
+        return {}
+
+
+def _spots(one: Program, other: Program, name: str, said: Sequence[Change]) -> Iterator[Spot]:
+    pairs = ({part.name: part for part in parts(program)} for program in (one, other))
+    every = sorted(differing(one.view, next(pairs), other.view, next(pairs)), key=_place)
+    for found in every[:_MOST_SPOTS]:
+        spot, why = found.spot, meaning(found, one, other, said)
+        where = f"{name}/{spot.where}" if name else spot.where
+        yield msgspec.structs.replace(spot, where=where, why="; ".join(filter(None, (why, spot.why))))
+
+
+def _place(found: Differing) -> int:
+    spot = found.spot
+    return spot.one_offset if spot.one_offset is not None else spot.other_offset or 0
+
+
+def _raw(first: Window, second: Window) -> Iterator[Spot]:
+    shorter = min(first.size, second.size)
+    at = first_difference(first, 0, second, 0, shorter)
+    at = shorter if at is None else at
+    left, right = (Around(view, Part("file", 0, view.size), at) for view in (first, second))
+    why = "" if first.size == second.size else f"{first.size} bytes against {second.size}"
+    yield Spot(where="file", one_offset=at, other_offset=at, one=left.shown(), other=right.shown(), why=why)
+
+
+# --- in a sentence ------------------------------------------------------------------------------------------------
+
+_STRIPPED = ("hardening: debug", "hardening: symbols", "hardening: stripped")
+_DERIVED = ("build id", "hash of", "where ", "machine code", "checksum", "addresses", "symbols", "function table")
+_SILENT = ("padding", "debug information", "bytes against")
+"""What differs because something else does."""
+
+
+def _because(found: Difference) -> Iterator[str]:
+    """The inputs that differ as far as the file says; else what the first differing bytes are."""
+    by_name = {change.name.rpartition("/")[2]: change for change in found.facts}
+    for name, words in (("platform", "another platform"), ("go version", "another Go"), ("linkage", "another linkage")):
+        if change := by_name.get(name):
+            yield f"{words}: {change.one or 'none'} against {change.other or 'none'}"
+    stamp = [change.name for change in found.settings if change.name.startswith("vcs")]
+    if stamp:
+        yield f"another VCS stamp: {', '.join(stamp)}"
+    rest = [change.name for change in found.settings if not change.name.startswith("vcs")]
+    if rest:
+        yield f"other build settings: {', '.join(rest)}"
+    if found.modules:
+        yield f"other modules: {', '.join(change.name for change in found.modules[:5])}"
+    if any(name in by_name for name in _STRIPPED):
+        yield "symbols or debug information were taken away"
+    known = (*_DERIVED, *_SILENT, "Go's build info")
+    telling = [spot for spot in found.bytes if spot.why and not any(word in spot.why for word in known)]
+    yield from dict.fromkeys(f"{spot.where}: {spot.why}" for spot in telling[:3])
+    if found.bytes and all("hash of" in spot.why for spot in found.bytes):
+        yield "only hashes of the build differ: it was made of other inputs, which left no other trace"
