@@ -40,7 +40,7 @@ case "$1" in
     # shellcheck disable=SC2046
     install $(lacking dockerd=docker.io iptables=iptables runc=runc skopeo=skopeo qemu-aarch64-static=qemu-user-static \
       umoci=umoci readelf=binutils ip=iproute2 musl-gcc=musl-tools busybox=busybox-static \
-      podman=podman crun=crun)
+      podman=podman crun=crun chromium=chromium)
     ;;
   python) fit_python ;;
   *) echo "usage: $0 base|engine|python" >&2; exit 2 ;;

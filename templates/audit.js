@@ -53,14 +53,22 @@ function write(group, kind, text, x, y) {
   element.textContent = text;
 }
 
+function fitting(text, room) {
+  const bare = () => text.replace(/^…\//, "");
+  while (text.length > room && bare().includes("/")) text = "…/" + bare().slice(bare().indexOf("/") + 1);
+  if (text.length > room) text = bare();
+  return text.length <= room ? text : text.slice(0, room - 1) + "…";
+}
+
 function draw(group, kind, shape, named) {
   const [x, y, width, height] = shape;
   setShape(group.querySelector(":scope > rect"), shape);
-  const room = Math.floor((width - 8) / 6.1);
-  const name = group.dataset.name;
-  const fits = !named || height < 15 || room < 3 ? "" : name.length <= room ? name : name.slice(0, room - 1) + "…";
-  write(group, kind, fits, x + (kind ? 5 : 4), y + (kind ? 14 : 12));
-  if (!kind) write(group, "detail", fits && height >= 34 && group.dataset.size.length <= room ? group.dataset.size : "", x + 4, y + 26);
+  const { name, size } = group.dataset;
+  const room = Math.floor((width - 8) / (kind ? 7.2 : 6.3));
+  const fits = named && height >= 15 && room >= 3;
+  write(group, kind, fits ? fitting(name, room) : "", x + (kind ? 5 : 4), y + (kind ? 14 : 12));
+  if (kind) return;
+  write(group, "detail", fits && height >= 34 && size.length <= room ? size : "", x + 4, y + 26);
 }
 
 for (const figure of all(".map")) {

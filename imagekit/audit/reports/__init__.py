@@ -7,7 +7,7 @@ from typing import TextIO
 
 from imagekit.audit.finding import Severity
 from imagekit.audit.judge import Report
-from imagekit.audit.reports.threshold import Threshold
+from imagekit.audit.reports.reading import Threshold
 from imagekit.errors import UsageError
 
 Renderer = Callable[[Report, Threshold], bytes]

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from imagekit.audit.finding import Finding, Severity, Skip
 from imagekit.audit.judge import Judged, Report
 from imagekit.audit.prose import sum_line
-from imagekit.audit.reports.threshold import Threshold
+from imagekit.audit.reports.reading import Threshold, file_of
 from imagekit.audit.reports.tree import shown
 from imagekit.audit.rules import BY_ID
 from imagekit.text import line
@@ -50,7 +50,7 @@ def _told(finding: Finding) -> Iterator[str]:
 
 def _file(judged: Judged) -> str | None:
     """The file to show it beside; None for what is in an image, or no file at all."""
-    return line(judged.path) if judged.facts and judged.source.kind == "file" else None
+    return line(file_of(judged)) if judged.facts and judged.source.kind == "file" else None
 
 
 def _skip(skip: Skip, threshold: Threshold) -> str:

@@ -17,15 +17,15 @@ from imagekit import __version__
 from imagekit.audit.finding import Finding, Severity
 from imagekit.audit.judge import Judged, Report
 from imagekit.audit.reports import treemap
-from imagekit.audit.reports.threshold import Threshold, columns, worst, worst_first
+from imagekit.audit.reports.reading import Threshold, columns, worst, worst_first
 from imagekit.audit.reports.tree import said, word
 from imagekit.audit.rules import Rule
 from imagekit.binary.facts import BinaryFacts, Evidence, GoModule
 from imagekit.text import render_html, template_source
 
 _GLYPHS = {"error": "✕", "warning": "!", "note": "i", "waived": "w", "": "·"}
-_CHARACTER, _LINE = 6.1, 15.0
-"""Width and height of a letter in the map, in its units."""
+_CHARACTER, _BOLD, _LINE = 6.3, 7.2, 15.0
+"""Width of a letter, of one in a module's title, and height of a line in the map, in its units."""
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -106,6 +106,7 @@ def page(report: Report, threshold: Threshold) -> bytes:
         width=treemap.WIDTH,
         height=treemap.HEIGHT,
         label=label,
+        bold=_BOLD,
         share=share,
         size=size,
         coordinate=coordinate,
@@ -194,13 +195,24 @@ def _maps(targets: tuple[Target, ...]) -> Iterator[Map]:
             yield Map(target, total, treemap.treemap(modules), modules)
 
 
-def label(text: str, box: treemap.Box, detail: str = "") -> Label:
-    """What fits into a box: the name, shortened in its middle, and below it the detail; '' for nothing."""
-    room = int((box.width - 8) / _CHARACTER)
+def label(text: str, box: treemap.Box, detail: str = "", width: float = _CHARACTER) -> Label:
+    """What fits into a box: the name, without its first elements if need be, and below it the detail; '' for nothing.
+
+    `width` is that of a letter. The page's script does the same where a module is enlarged.
+    """
+    room = int((box.width - 8) / width)
     if box.height < _LINE or room < 3:
         return Label("", "")
-    fits = text if len(text) <= room else f"{text[: room - 1]}…"
-    return Label(fits, detail if box.height >= 2 * _LINE + 4 and len(detail) <= room else "")
+    detailed = box.height >= 2 * _LINE + 4 and len(detail) <= room
+    return Label(_fitting(text, room), detail if detailed else "")
+
+
+def _fitting(text: str, room: int) -> str:
+    while len(text) > room and "/" in text.removeprefix("…/"):
+        text = "…/" + text.removeprefix("…/").partition("/")[2]
+    if len(text) > room:
+        text = text.removeprefix("…/")
+    return text if len(text) <= room else f"{text[: room - 1]}…"
 
 
 def coordinate(length: float) -> str:

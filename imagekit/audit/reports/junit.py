@@ -13,7 +13,7 @@ import msgspec
 from imagekit.audit.finding import Finding, Skip
 from imagekit.audit.judge import Judged, Report, Waived
 from imagekit.audit.prose import told
-from imagekit.audit.reports.threshold import Threshold, columns, worst_first
+from imagekit.audit.reports.reading import Threshold, columns, worst_first
 from imagekit.text import line
 
 

@@ -17,7 +17,7 @@ from imagekit.audit.finding import Finding, Skip
 from imagekit.audit.judge import Judged, Report
 from imagekit.audit.policy import Waiver
 from imagekit.audit.report import inert_json
-from imagekit.audit.reports.threshold import Threshold
+from imagekit.audit.reports.reading import Threshold, file_of
 from imagekit.audit.rules import BY_ID, RULES, Rule
 from imagekit.binary.facts import Evidence
 from imagekit.content import hex_of
@@ -34,18 +34,27 @@ def sarif(report: Report, threshold: Threshold) -> bytes:
 
 
 def _run(report: Report, threshold: Threshold) -> Document:
-    by_path = {judged.path: (number, judged) for number, judged in enumerate(report.subjects)}
-    results = [_result(f, number, judged) for number, judged in enumerate(report.subjects) for f in judged.findings]
+    artifacts, places = _artifacts(report)
+    found = [_result(finding, judged, places) for judged in report.subjects for finding in judged.findings]
+    by_path = {judged.path: judged for judged in report.subjects}
     for waived in report.waived:
-        number, judged = by_path.get(waived.finding.subject, (-1, Judged(path=waived.finding.subject)))
-        results.append(_result(waived.finding, number, judged, waived.waiver))
+        path = waived.finding.subject
+        found.append(_result(waived.finding, by_path.get(path, Judged(path=path)), places, waived.waiver))
     return {
         "tool": {"driver": _driver()},
-        "artifacts": [_artifact(judged) for judged in report.subjects],
-        "results": results,
+        "artifacts": artifacts,
+        "results": found,
         "invocations": [_invocation(report, threshold)],
         "properties": {"policy": line(report.policy), "policyDigest": report.policy_digest, "otherFiles": report.other},
     }
+
+
+def _artifacts(report: Report) -> tuple[list[Document], dict[str, int]]:
+    """Each file once, though every slice of a fat one is a subject; URI -> its index."""
+    artifacts: dict[str, Document] = {}
+    for judged in report.subjects:
+        artifacts.setdefault(uri(judged), _artifact(judged))
+    return list(artifacts.values()), {key: number for number, key in enumerate(artifacts)}
 
 
 def _driver() -> Document:
@@ -77,17 +86,17 @@ def _artifact(judged: Judged) -> Document:
     return artifact
 
 
-def _result(finding: Finding, index: int, judged: Judged, waiver: Waiver | None = None) -> Document:
+def _result(finding: Finding, judged: Judged, places: dict[str, int], waiver: Waiver | None = None) -> Document:
     result: Document = {
         "ruleId": finding.rule,
         "ruleIndex": _INDEX[finding.rule],
         "level": finding.severity.word,
         "message": {"text": _message(finding)},
-        "locations": [_location(index, judged)],
+        "locations": [_location(judged, places)],
         "partialFingerprints": {"primaryLocationLineHash": f"{_fingerprint(finding)}:1"},
     }
     if finding.evidence:
-        result["relatedLocations"] = [_evidence(n, each, index, judged) for n, each in enumerate(finding.evidence, 1)]
+        result["relatedLocations"] = [_evidence(n, each, judged, places) for n, each in enumerate(finding.evidence, 1)]
     if finding.chain:
         result["properties"] = {"importChain": [line(package) for package in finding.chain]}
     if waiver:
@@ -112,33 +121,30 @@ def _reason(waiver: Waiver) -> str:
     return f"until {waiver.until.isoformat()}: {line(waiver.reason)}"
 
 
-def _location(index: int, judged: Judged) -> Document:
+def _location(judged: Judged, places: dict[str, int]) -> Document:
     """Line 1 of a file that has no lines: GitHub's code scanning shows no result without one."""
-    place: Document = {
-        "physicalLocation": {"artifactLocation": _pointer(index, judged), "region": {"startLine": 1}},
+    return {
+        "physicalLocation": {"artifactLocation": _pointer(judged, places), "region": {"startLine": 1}},
         "logicalLocations": [{"fullyQualifiedName": line(judged.path), "kind": "module"}],
     }
-    return place
 
 
-def _evidence(number: int, evidence: Evidence, index: int, judged: Judged) -> Document:
-    place: Document = {"artifactLocation": _pointer(index, judged)}
+def _evidence(number: int, evidence: Evidence, judged: Judged, places: dict[str, int]) -> Document:
+    place: Document = {"artifactLocation": _pointer(judged, places)}
     if evidence.offset is not None:
         place["region"] = {"byteOffset": evidence.offset}
     text = _without_links(f"{line(evidence.where)}: {line(evidence.value)}")
     return {"id": number, "physicalLocation": place, "message": {"text": text}}
 
 
-def _pointer(index: int, judged: Judged) -> Document:
-    return {"uri": uri(judged)} if index < 0 else {"uri": uri(judged), "index": index}
+def _pointer(judged: Judged, places: dict[str, int]) -> Document:
+    place = uri(judged)
+    return {"uri": place, "index": places[place]} if place in places else {"uri": place}
 
 
 def uri(judged: Judged) -> str:
     """The file as a URI reference: relative as it was given, `file:` where absolute; a slice's `#arm64` left out."""
-    path = judged.path
-    if judged.facts and judged.facts.slice:
-        path = path.removesuffix(f"#{judged.facts.slice}")
-    return path_uri(path)
+    return path_uri(file_of(judged))
 
 
 def path_uri(path: str) -> str:

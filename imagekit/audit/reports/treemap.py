@@ -127,7 +127,7 @@ def short(package: str, module: str) -> str:
     """A package's name within its module; the last element of the module's own for the package at its root."""
     if package == module:
         return package.rpartition("/")[2]
-    return package.removeprefix(f"{module}/") or "(none)"
+    return package.removeprefix(f"{module}/") or "(no package)"
 
 
 def squarify(sizes: Sequence[int], box: Box) -> list[Box]:

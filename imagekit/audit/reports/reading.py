@@ -1,4 +1,4 @@
-"""What fails a run: the two options that turn a report into an exit code, for the formats that say failed or passed."""
+"""How the formats read a report: what fails it, what comes first, which rules and which file are meant."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import msgspec
 
 from imagekit.audit.finding import Finding, Severity
-from imagekit.audit.judge import Report
+from imagekit.audit.judge import Judged, Report
 from imagekit.audit.rules import BY_ID, RULES, Rule
 
 
 class Threshold(msgspec.Struct, frozen=True):
-    """`--fail-on` and `--allow-skipped`."""
+    """`--fail-on` and `--allow-skipped`, which turn a report into an exit code."""
 
     fail_on: Severity = Severity.ERROR
     allow_skipped: bool = False
@@ -38,3 +38,9 @@ def columns(report: Report) -> tuple[Rule, ...]:
     """
     spoke = {finding.rule for finding in report.findings} | {waived.finding.rule for waived in report.waived}
     return tuple(rule for rule in RULES if rule.id in spoke or rule is BY_ID["linkage"])
+
+
+def file_of(judged: Judged) -> str:
+    """The subject's label without the slice (`#arm64`) of a fat file."""
+    cut = f"#{judged.facts.slice}" if judged.facts and judged.facts.slice else ""
+    return judged.path.removesuffix(cut)
