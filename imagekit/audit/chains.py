@@ -28,7 +28,7 @@ class ImportGraph(msgspec.Struct, frozen=True, kw_only=True):
     standard: Collection[str] = frozenset()
     """Packages of the standard library."""
     libraries: Mapping[str, Sequence[str]] = {}
-    """Library as the program names it -> the packages whose source names it."""
+    """What sources name (`-lfoo`, `libdl.so.2`) -> the packages that do."""
 
 
 def shortest(

@@ -75,16 +75,20 @@ def explain(facts: BinaryFacts, path: Path | None, *, graph: ImportGraph | None 
 
 def with_source(explanation: Explanation, facts: BinaryFacts, graph: ImportGraph) -> Explanation:
     """The same, once the source of the program is known: import chains, who names a library, what to change where."""
+    from imagekit.audit.named import asking
     from imagekit.audit.why import reasons
 
     chains = _chains(facts, explanation.cgo_packages, graph)
-    named = {name: f"named in the source of {_some(tuple(who))}" for name, who in graph.libraries.items() if who}
+    named = {library: asking(library, graph.libraries) for library in facts.needed}
     hints = () if facts.linkage in _STATIC else tuple(why.hint for why in reasons(facts, lambda: graph) if why.hint)
     return msgspec.structs.replace(
         explanation,
         chains=chains,
         packages=() if chains else explanation.packages,
-        libraries={library: named.get(library, asked) for library, asked in explanation.libraries.items()},
+        libraries={
+            library: f"named in the source of {_some(named[library])}" if named.get(library) else asked
+            for library, asked in explanation.libraries.items()
+        },
         fixes=tuple(dict.fromkeys(hints)) or explanation.fixes,
     )
 

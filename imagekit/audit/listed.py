@@ -12,6 +12,7 @@ import msgspec
 
 from imagekit.audit.cgo_required import KeptOut, Obstacle
 from imagekit.audit.chains import ImportGraph
+from imagekit.audit.named import named_libraries
 from imagekit.golang import constraints
 from imagekit.golang.failures import Kind, Problem, declares, declaring_excluded_file
 from imagekit.golang.packages import Package, Packages
@@ -28,6 +29,7 @@ def graph_of(packages: Packages) -> ImportGraph:
         cgo=frozenset(package.path for package in every if package.cgo_files),
         dynamic=frozenset(packages.dynamic_importers()),
         standard=frozenset(package.path for package in every if package.standard),
+        libraries=named_libraries(packages),
     )
 
 
