@@ -29,14 +29,19 @@ class Credentials(msgspec.Struct, frozen=True):
         return bool(self.username or self.identity_token)
 
 
-def config_file() -> Path | None:
-    """`$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`; None if there is none."""
+def config_place() -> Path | None:
+    """`$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`, there or not; None without a home."""
     folder = os.environ.get("DOCKER_CONFIG")
     try:
-        path = (Path(folder) if folder else Path.home() / ".docker") / "config.json"
+        return (Path(folder) if folder else Path.home() / ".docker") / "config.json"
     except RuntimeError:
         return None
-    return path if path.is_file() else None
+
+
+def config_file() -> Path | None:
+    """Docker's configuration; None if there is none."""
+    path = config_place()
+    return path if path is not None and path.is_file() else None
 
 
 def find_credentials(host: str) -> Credentials:
@@ -50,13 +55,8 @@ def find_credentials(host: str) -> Credentials:
         return Credentials()
     from docker import auth, errors
 
-    config = _load(path)
-    helper = config.get_credential_store(host)
-    if helper is not None and not _HELPER.fullmatch(str(helper)):
-        raise UsageError(
-            f"{path}: the credential helper {helper!r} is not a plain name",
-            hint="write the part after docker-credential-, such as `pass`",
-        )
+    config = load_config(path)
+    helper = helper_for(config, host, path)
     try:
         with warnings.catch_warnings(action="ignore"):
             return _read(auth.resolve_authconfig(config, host) or {})
@@ -67,7 +67,22 @@ def find_credentials(host: str) -> Credentials:
         ) from None
 
 
-def _load(path: Path) -> Any:
+def helper_for(config: Any, host: str, path: Path) -> str | None:
+    """The name of the helper that keeps the credentials of a host; raises `UsageError` for a path.
+
+    A name with a slash would run a program from anywhere.
+    """
+    helper = config.get_credential_store(host)
+    if helper is not None and not _HELPER.fullmatch(str(helper)):
+        raise UsageError(
+            f"{path}: the credential helper {helper!r} is not a plain name",
+            hint="write the part after docker-credential-, such as `pass`",
+        )
+    return str(helper) if helper else None
+
+
+def load_config(path: Path) -> Any:
+    """Docker's configuration as the docker package has it; raises `UsageError` without a word of what is in it."""
     from docker import auth, errors
 
     try:

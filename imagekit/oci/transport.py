@@ -80,7 +80,7 @@ class Transport:
         self.cancellation.check()
         self.check(url)
         try:
-            return self._way(url).request(
+            answer = self._way(url).request(
                 method,
                 url,
                 headers={"User-Agent": _AGENT, **headers},
@@ -90,6 +90,8 @@ class Transport:
                 preload_content=False,
                 timeout=Timeout(connect=CONNECT, read=PACE),
             )
+            answer.url = url  # urllib3 keeps the path alone, and errors name the host
+            return answer
         except (HTTPError, OSError, ValueError) as error:
             self.cancellation.check()
             raise translated(error, f"{method} {shown_url(url)}") from error
