@@ -34,6 +34,8 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("merge", "merge:merge"),
     ("audit", "audit:audit"),
     ("diff", "diff:diff"),
+    ("login", "login:login"),
+    ("logout", "login:logout"),
     ("bundle create", "bundle:create"),
     ("bundle verify", "bundle:verify"),
     ("bundle load", "bundle:load"),
