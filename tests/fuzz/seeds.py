@@ -158,12 +158,19 @@ class ElfFile:
             rows = self.pack("HHIII", 1, len(versions), place(needed[0]), 16, 0)
             for index, version in enumerate(versions):
                 rows += self.pack("IHHII", 1, 0, 2, place(version), 16 if index + 1 < len(versions) else 0)
-            entries += [(0x6FFFFFFE, self.base + self.put(rows, name=".gnu.version_r")), (0x6FFFFFFF, 1)]
+            entries += [
+                (
+                    0x6FFFFFFE,
+                    self.base + self.put(rows, name=".gnu.version_r", kind=0x6FFFFFFE, link=len(self.sections) + 3),
+                ),
+                (0x6FFFFFFF, 1),
+            ]
         relocations = self.put(self.pack("PPP", self.base + 0x100, 8, self.base + 0x200), name=".rela.dyn")
         entries += [(7, self.base + relocations), (8, 3 * self.pointer)]
         names = self.put(strings, name=".dynstr", kind=3)
+        strings_at = len(self.sections)
         entries += [(5, self.base + names), (10, len(strings)), (0, 0)]
-        self.put(b"".join(self.pack("PP", *entry) for entry in entries), 2, name=".dynamic", kind=6)
+        self.put(b"".join(self.pack("PP", *entry) for entry in entries), 2, name=".dynamic", kind=6, link=strings_at)
 
     def symbols(self) -> None:
         strings = b"\0main.version\0main.empty\0"
@@ -185,7 +192,20 @@ class ElfFile:
             rows = bytes(64 if wide else 40)
             for name, sort, offset, size, link in self.sections:
                 place = strings.index(b"\0" + name.encode() + b"\0") + 1
-                rows += self.pack("IIPPPPIIPP", place, sort, 2, self.base + offset, offset, size, link, 0, 1, 0)
+                width = {2: 24 if wide else 16, 6: 2 * self.pointer}.get(sort, 0)
+                rows += self.pack(
+                    "IIPPPPIIPP",
+                    place,
+                    sort,
+                    2,
+                    self.base + offset,
+                    offset,
+                    size,
+                    link,
+                    int(sort == 0x6FFFFFFE),
+                    1,
+                    width,
+                )
             table = self.put(rows)
             at = len(self.sections) + 1
         loads = [(1, 7, 0, len(self.body)), *self.segments, (0x6474E551, 6, 0, 0)]
