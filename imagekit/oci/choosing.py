@@ -60,20 +60,20 @@ class Stores:
         raise MissingBlobError(f"blob {digest} is not in {self}", hint="build or copy the image again")
 
 
-def choose(argument: str, opened: ExitStack, *, every: bool = False) -> Chosen:
+def choose(argument: str, opened: ExitStack, *, bare: bool = False) -> Chosen:
     """What `oci:DIR[:NAME]`, `oci-archive:FILE[:NAME]` or `bundle:FILE[:NAME]` means; files close with `opened`.
 
-    Without NAME it is every named image there is, or the only one (with `every`, all that have no name, too). Nothing
-    is verified but digests: who made a bundle is the question of `bundle verify`. Raises `UsageError` for another kind
-    and `UnreadableError` for a missing image.
+    Without NAME it is every named image there is, or the only one. `bare` takes all where none has a name, and leaves
+    referrers aside, so that no document below the images is read. Nothing is verified but digests: who made a bundle is
+    the question of `bundle verify`. Raises `UsageError` for another kind and `UnreadableError` for a missing image.
     """
     kind, colon, rest = argument.partition(":")
     if not colon or not rest or kind not in ("oci", "oci-archive", "bundle"):
         raise UsageError(f"{argument!r} is not an image that a bundle can be made of", hint=f"write {_KINDS}")
     path, name = _split(rest)
     store, index = _open(kind, path, opened)
-    images = tuple(_named(entry, path) for entry in _wanted(index, name, argument, every=every))
-    return Chosen(store, images, tuple(_referrers(store, index, images)))
+    images = tuple(_named(entry, path) for entry in _wanted(index, name, argument, every=bare))
+    return Chosen(store, images, () if bare else tuple(_referrers(store, index, images)))
 
 
 def _split(rest: str) -> tuple[Path, str]:

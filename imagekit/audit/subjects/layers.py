@@ -31,6 +31,9 @@ class Place(msgspec.Struct, frozen=True):
     kind: bytes
     target: str = ""
     program: int | None = None
+    mode: int = 0
+    owner: tuple[int, int] = (0, 0)
+    """Uid and gid."""
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -68,7 +71,8 @@ def read_layer(store: BlobReader, layer: Descriptor, diff_id: Digest, folder: Pa
             path = _inside(head.name)
             program = _program(source, head, path, folder, wishes) if head.kind == FILE else None
             target = _inside(head.target) if head.kind == HARD_LINK else shown_path(head.target)
-            places[path] = Place(head.kind, target, None if program is None else len(programs))
+            number = None if program is None else len(programs)
+            places[path] = Place(head.kind, target, number, head.mode & 0o7777, (head.uid, head.gid))
             if program is not None:
                 programs.append(Member(path, program))
             files += head.kind == FILE and program is None

@@ -44,7 +44,7 @@ def open_images(word: Word, opened: ExitStack, cancellation: Cancellation) -> He
 def _layout(word: Word, opened: ExitStack) -> Held:
     from imagekit.oci.choosing import choose
 
-    chosen = choose(word.text, opened, every=True)
+    chosen = choose(word.text, opened, bare=True)
     images = tuple((_called(word.text, image, len(chosen.images)), image.descriptor) for image in chosen.images)
     return Held(chosen.store, images)
 
