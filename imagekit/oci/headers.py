@@ -39,6 +39,8 @@ class Head(msgspec.Struct, frozen=True):
     content: int
     mode: int = 0
     target: str = ""
+    uid: int = 0
+    gid: int = 0
 
     @property
     def end(self) -> int:
@@ -77,7 +79,9 @@ def _parsed(source: Source, block: bytes, start: int) -> Head:
     kind = FILE if block[156:157] == _OLD_FILE else block[156:157]
     stated = _number(source, block, slice(124, 136), start)
     size = stated if kind in (FILE, *_EXTENDED) else 0
-    return Head(name, kind, size, start, start + tar.BLOCK, _number(source, block, slice(100, 108), start), target)
+    mode = _number(source, block, slice(100, 108), start)
+    uid, gid = _owner(block[108:116]), _owner(block[116:124])
+    return Head(name, kind, size, start, start + tar.BLOCK, mode, target, uid, gid)
 
 
 def _checksum_fits(source: Source, block: bytes, start: int) -> bool:
@@ -92,6 +96,14 @@ def _number(source: Source, block: bytes, where: slice, start: int) -> int:
     if octal := _OCTAL.fullmatch(field):
         return int(octal[1], 8)
     raise FormatError(f"{source} is not a tar archive, or is damaged", offset=start + where.start)
+
+
+def _owner(field: bytes) -> int:
+    """A user's or group's number; 0 where the field is empty, as some tools leave it."""
+    if field[0] == 0x80:
+        return int.from_bytes(field[1:], "big")
+    octal = _OCTAL.fullmatch(field)
+    return int(octal[1], 8) if octal else 0
 
 
 def _text(field: bytes) -> str:
