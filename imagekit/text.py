@@ -24,13 +24,16 @@ def plain(text: str) -> str:
     Control characters, ANSI escapes, bidirectional overrides and unpaired surrogates become `\\x1b`-like escapes; a
     `::command` at the start of a line, and a `##[command]` anywhere, lose their power by an escaped first character.
     """
-    shown = "".join(c if c == "\n" or c.isprintable() else _escaped(c) for c in text)
-    return "\n".join(_without_command(line) for line in shown.split("\n"))
+    return "\n".join(_without_command(_printable(line)) for line in text.split("\n"))
 
 
 def line(text: str) -> str:
     """The same for one line: newlines are escaped too."""
     return plain(text.replace("\n", "\\n"))
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 
 def _escaped(character: str) -> str:
@@ -116,10 +119,11 @@ def render(name: str, **values: Any) -> str:
 
 
 def render_html(name: str, **values: Any) -> str:
-    """Fill `templates/<name>` with every word made a `line` and escaped for HTML, save what is `Markup` already."""
-    environment = _environment().overlay(autoescape=True, finalize=_one_plain_line)
+    """Fill `templates/<name>`: every word becomes a `line` and is escaped for HTML; `Markup` becomes `plain`."""
+    environment = _environment().overlay(autoescape=True, finalize=_inert)
     return environment.from_string(template_source(name)).render(**values)
 
 
-def _one_plain_line(value: Any) -> Any:
-    return line(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+def _inert(value: Any) -> Any:
+    """What a filter joined is `Markup` too, and holds words that no one has looked at yet."""
+    return type(value)(plain(str(value))) if hasattr(value, "__html__") else line(str(value))

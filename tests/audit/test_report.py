@@ -3,6 +3,9 @@ from __future__ import annotations
 import datetime
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -15,6 +18,7 @@ from imagekit.audit.pages import pages
 from imagekit.audit.policy import SCRATCH, Waiver
 from imagekit.audit.prose import show, text
 from imagekit.audit.report import audit_json, audit_schema, read_audit
+from imagekit.audit.reports import FORMATS
 from imagekit.audit.rules import RULES
 from imagekit.binary.facts import Evidence, GoModule, Linkage
 from imagekit.source.weakness import Weakness
@@ -30,13 +34,14 @@ def report(subject, facts, expected):
     waiver, old = Waiver("nss", "*", TODAY, "r"), Waiver("cgo", "*", TODAY - datetime.timedelta(days=1), "r")
     early = Finding(rule="cgo-required", severity=Severity.ERROR, subject="app:linux/arm64", message="m", chain=("a",))
     bad = facts(linkage=Linkage.DYNAMIC, needed=("libc.so.6",), interpreter="/lib/ld.so", libc="glibc")
+    silent = dict.fromkeys(("interpreter", "no-build-info"), "off")
     return judge(
         [
             subject(expected=expected()),
             subject(bad, path="bin/linux_arm64/app"),
             subject(facts(go=None, platform=None)),
         ],
-        msgspec.structs.replace(SCRATCH, waivers=(waiver, old)),
+        msgspec.structs.replace(SCRATCH, waivers=(waiver, old), rules=silent),
         today=TODAY,
         weaknesses=[Weakness("dirty-tree", "changed: main.go")],
         findings=[early, Finding(rule="nss", severity=Severity.WARNING, subject="x", message="waived")],
@@ -180,3 +185,77 @@ def test_a_terminal_gets_a_table(report, monkeypatch):
     show(report, out)
     assert "verdict" in out.getvalue()
     assert "docs/rules/linkage.md" in out.getvalue()
+
+
+def test_hostile_names_are_in_the_json_and_obeyed_by_nothing(hostile_report, hostile):
+    content = audit_json(hostile_report).decode()
+    assert all(c == "\n" or c.isprintable() for c in content)
+    assert "##[" not in content
+    assert "##vso[" not in content
+    read = json.loads(content)
+    paths = {subject["path"] for subject in read["subjects"]}
+    assert paths == {hostile.replace("\udcff", "\\udcff")}
+    jsonschema.Draft202012Validator(audit_schema()).validate(read)
+
+
+@pytest.mark.parametrize(
+    "name", ["plain", "umlaut ü", "\u202e", "\x7f", "##[error]", "###[x", "##vso[x", "🐹", "\U000e0001"]
+)
+def test_a_reader_gets_the_name_as_it_is(full_report, name):
+    skipped = msgspec.structs.replace(full_report, skips=(Skip(name, "r"),))
+    content = audit_json(skipped)
+    assert json.loads(content)["skips"][0]["path"] == name
+    assert b"##[" not in content
+
+
+def test_explanation_and_deep_look_are_null_where_nobody_asked(full_report, report):
+    asked = next(s for s in json.loads(audit_json(full_report))["subjects"] if s["path"] == "bin/linux_amd64/app")
+    assert asked["explanation"]["places"][0] == {"name": "scratch", "verdict": "no", "why": "no loader is there"}
+    assert asked["deep"]["disagreements"][0]["parser"] == "lief"
+    assert {(s["explanation"], s["deep"]) for s in json.loads(audit_json(report))["subjects"]} == {(None, None)}
+
+
+def test_a_document_from_before_these_keys_is_read(full_report):
+    old = json.loads(audit_json(full_report))
+    for subject in old["subjects"]:
+        del subject["explanation"], subject["deep"]
+    assert read_audit(json.dumps(old).encode()).subjects[0].deep is None
+
+
+ONE = """
+import sys, hashlib
+from pathlib import Path
+from imagekit.audit.finding import Finding, Severity, Skip
+from imagekit.audit.judge import Judged, Report
+from imagekit.audit.reports import FORMATS, render
+from imagekit.binary.facts import BinaryFacts, CgoUse, Evidence, GoBuild, GoModule, Linkage
+from imagekit.binary.sizes import PackageSize
+go = GoBuild("go1.26.8", "a.b/c", GoModule("a.b/c", "v1"), (GoModule("d.e/f", "v2", "h1:x"),), {"k": "v", "a": "b"})
+facts = BinaryFacts(format="elf", platform=None, linkage=Linkage.DYNAMIC, cgo=CgoUse.UNKNOWN, go=go,
+    hardening={"z": True, "b": None}, evidence={"linkage": Evidence("w", 1, "v"), "go": Evidence("x", 2, "y")})
+found = Finding(rule="linkage", severity=Severity.ERROR, subject="p", message="m")
+sizes = (PackageSize("x", "d.e/f", 2), PackageSize("fmt", "", 9))
+judged = Judged(path="p", facts=facts, findings=(found,), sizes=sizes)
+report = Report(policy="p", policy_digest="sha256:" + "0" * 64, subjects=(judged, judged), skips=(Skip("s", "r"),))
+"""
+
+
+def _python(code, **environment):
+    done = subprocess.run(
+        [sys.executable, "-c", ONE + code], capture_output=True, check=True, text=True, env=os.environ | environment
+    )
+    return done.stdout
+
+
+def test_every_format_gives_the_same_bytes_in_another_process():
+    code = "print([hashlib.sha256(render(report, form)).hexdigest() for form in FORMATS])"
+    one = _python(code, PYTHONHASHSEED="1", TZ="UTC", LC_ALL="C", COLUMNS="40")
+    other = _python(code, PYTHONHASHSEED="2", TZ="Asia/Tokyo", LC_ALL="C.UTF-8", COLUMNS="200")
+    assert one == other
+
+
+@pytest.mark.parametrize("form", [form for form in FORMATS if form != "html"])
+def test_only_the_page_imports_jinja2(form):
+    heavy = {"jinja2", "rich", "lief", "elftools", "docker", "urllib3", "cryptography", "yaml", "jsonschema"}
+    code = f"render(report, {form!r}); print(sorted(set(sys.modules) & {heavy!r}))"
+    assert _python(code) == "[]\n"

@@ -132,9 +132,11 @@ def short(package: str, module: str) -> str:
 
 def squarify(sizes: Sequence[int], box: Box) -> list[Box]:
     """One box a size, in their order (the largest first gives the squarest), filling `box`; all above 0."""
+    if not box.width * box.height:
+        return [Box(box.x, box.y, 0.0, 0.0) for _ in sizes]
     boxes: list[Box] = []
     total = sum(sizes)
-    areas = [size * box.width * box.height / total for size in sizes] if total else []
+    areas = [size * box.width * box.height / total for size in sizes]
     at = 0
     while at < len(areas):
         side = min(box.width, box.height)
