@@ -12,6 +12,7 @@ from imagekit.binary.window import Window, readable
 from imagekit.errors import FormatError
 
 MAGIC = b"\xff Go buildinf:"
+_MAGIC = re.compile(re.escape(MAGIC))
 SECTIONS = (".go.buildinfo", "__go_buildinfo")
 _ALIGNMENT = 16
 _HEADER = 32
@@ -52,11 +53,7 @@ def _places(view: Window, layout: Layout) -> Iterator[int]:
     named = layout.section(*SECTIONS)
     spans = [(named.offset, named.offset + named.size)] if named is not None else []
     for start, end in spans + layout.spans(lambda segment: segment.writable):
-        at = start
-        while (at := view.find(MAGIC, at, end)) >= 0:
-            if not at % _ALIGNMENT:
-                yield at
-            at += 1
+        yield from (at for at, _ in view.matches(_MAGIC, start, end) if not at % _ALIGNMENT)
 
 
 def decode(view: Window, layout: Layout, at: int) -> GoBuild | None:

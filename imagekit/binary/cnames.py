@@ -11,20 +11,39 @@ from imagekit.binary.facts import Evidence
 from imagekit.binary.gonames import NAME_SERVICE, Found
 from imagekit.errors import FormatError
 
-_ASKED = re.compile(rb"(?:dlm?open|" + NAME_SERVICE.encode() + rb")\0")
-_SANITIZER = re.compile(rb"\0(__[atm]san_init)(?=\0)")
-_SANITIZERS = {b"t": "race", b"a": "asan", b"m": "msan"}
+_NSS = re.compile(rb"(?:" + NAME_SERVICE.encode() + rb")\0")
+_SANITIZERS = {b"__tsan_init": "race", b"__asan_init": "asan", b"__msan_init": "msan"}
+_LOADERS = (b"dlopen", b"dlmopen")
 _SHN_UNDEF = 0
+_SYMBOL_LIMIT, _NAME_LIMIT = 1 << 14, 64
+Imports = dict[bytes, int]
+"""Name of an imported symbol (its first 64 bytes) -> where it stands in the file."""
 _TOLD_BY_STRINGS = ((b"\0/etc/gai.conf\0", "getaddrinfo"), (b"Illegal status in __nss_next.", "__nss_next"))
 """Strings of glibc that stand in a program only together with the function: for static programs without symbols."""
 
 
-def called(program: Elf) -> Found:
-    """Names of the name service and of loading that a program imports, in the order of its string table."""
-    dynamic = program.dynamic
+def imports(program: Elf) -> Imports:
+    """The symbols that the dynamic table asks for, in its order, of the first 16,384; {} where there are none."""
+    view, dynamic, wide = program.view, program.dynamic, program.bits == 64
     if dynamic.names is None or dynamic.symbols is None:
         return {}
-    return dict(_named(program, dynamic.names, dynamic.symbols, defined=False))
+    at, count = dynamic.symbols
+    rows = view.rows("IBBHQQ" if wide else "IIIBBH", at, min(count, _SYMBOL_LIMIT), "dynamic symbols")
+    start, size, column, found = view.base + dynamic.names[0], dynamic.names[1], 3 if wide else 5, Imports()
+    for row in rows:
+        if row[column] == _SHN_UNDEF and 0 < row[0] < size:
+            at = start + row[0]
+            found[bytes(view.buffer[at : at + _NAME_LIMIT]).partition(b"\0")[0]] = at
+    return found
+
+
+def called(imported: Imports) -> Found:
+    """Those of the name service and of loading."""
+    return {
+        (word := name.decode()): Evidence("dynamic symbols", at, word)
+        for name, at in imported.items()
+        if name in _LOADERS or (name.startswith((b"get", b"init")) and _NSS.match(name + b"\0"))
+    }
 
 
 def held(program: Elf) -> Found:
@@ -36,8 +55,7 @@ def held(program: Elf) -> Found:
     if table is None or names is None:
         return dict(_by_strings(program))
     symbols = table.offset, table.size // (24 if program.bits == 64 else 16)
-    found = _named(program, names, symbols, defined=True)
-    return {name: said for name, said in found if not name.startswith("dl")} or dict(_by_strings(program))
+    return dict(_defined(program, names, symbols)) or dict(_by_strings(program))
 
 
 def _table(program: Elf) -> Section | None:
@@ -53,30 +71,33 @@ def _static_names(program: Elf) -> tuple[int, int] | None:
     return None if strings.kind == SHT_NOBITS else (strings.offset, strings.size)
 
 
-def sanitizers(program: Elf) -> Found:
-    """`race`, `asan`, `msan`: the runtimes of the compilers' sanitizers, by their entry points."""
-    found: Found = {}
-    for where, names in (("dynamic symbols", program.dynamic.names), ("symbol table", _static_names(program))):
-        for at, raw in program.view.matches(_SANITIZER, names[0], sum(names)) if names else ():
-            found.setdefault(_SANITIZERS[raw[2:3]], Evidence(where, program.view.base + at, raw.decode()))
+def sanitizers(program: Elf, imported: Imports) -> Found:
+    """`race`, `asan`, `msan`: the runtimes of the compilers' sanitizers, by their entry points.
+
+    gcc's are libraries; clang's stand in the program itself, which exports them.
+    """
+    found = {_SANITIZERS[n]: Evidence("dynamic symbols", imported[n], n.decode()) for n in _SANITIZERS if n in imported}
+    names = program.dynamic.names
+    for name, word in _SANITIZERS.items() if names and not found else ():
+        at = program.view.find(b"\0" + name + b"\0", names[0], sum(names)) if names else -1
+        if at >= 0:
+            found[word] = Evidence("dynamic symbols", program.view.base + at + 1, name.decode())
     return found
 
 
-def _named(
-    program: Elf, names: tuple[int, int], symbols: tuple[int, int], *, defined: bool
-) -> Iterator[tuple[str, Evidence]]:
-    """Names that a symbol of that kind has; strings may share their ends, so that a string alone is no name."""
+def _defined(program: Elf, names: tuple[int, int], symbols: tuple[int, int]) -> Iterator[tuple[str, Evidence]]:
+    """Names of the name service that a symbol has; strings may share their ends, so that a string alone is no name."""
     view, (start, count) = program.view, symbols
     width = 24 if program.bits == 64 else 16
-    for at, raw in view.matches(_ASKED, names[0], sum(names)):
+    for at, raw in view.matches(_NSS, names[0], sum(names)):
         needle = pack(view.order + "I", at - names[0])
         try:
-            rows = [_section(program, row) for row in view.records(start, count, width, needle)]
+            inside = any(_section(program, row) != _SHN_UNDEF for row in view.records(start, count, width, needle))
         except FormatError:
             return
-        if any((section != _SHN_UNDEF) == defined for section in rows):
+        if inside:
             name = raw[:-1].decode()
-            yield name, Evidence("symbol table" if defined else "dynamic symbols", view.base + at, name)
+            yield name, Evidence("symbol table", view.base + at, name)
 
 
 def _section(program: Elf, row: int) -> int:

@@ -22,7 +22,7 @@ DT_NEEDED, DT_HASH, DT_STRTAB, DT_SYMTAB, DT_RELA, DT_RELASZ, DT_STRSZ, DT_SONAM
     15,
 )
 DT_REL, DT_RELSZ, DT_TEXTREL, DT_BIND_NOW, DT_RUNPATH, DT_FLAGS = 17, 18, 22, 24, 29, 30
-DT_FLAGS_1, DT_VERNEED, DT_VERNEEDNUM = 0x6FFFFFFB, 0x6FFFFFFE, 0x6FFFFFFF
+DT_GNU_HASH, DT_FLAGS_1, DT_VERNEED, DT_VERNEEDNUM = 0x6FFFFEF5, 0x6FFFFFFB, 0x6FFFFFFE, 0x6FFFFFFF
 DF_TEXTREL, DF_BIND_NOW, DF_1_NOW, DF_1_PIE = 4, 8, 1, 0x08000000
 _ENTRY_LIMIT = 1 << 16
 _NEED_LIMIT = 1 << 12
@@ -51,7 +51,7 @@ class Dynamic(msgspec.Struct, frozen=True, kw_only=True):
     names: tuple[int, int] | None = None
     """Offset and size of the string table, where the names of imported symbols stand too."""
     symbols: tuple[int, int] | None = None
-    """Offset and number of the dynamic symbols; None where their number is told by nothing."""
+    """Offset and number of the dynamic symbols among which the imported ones are; None where nothing tells them."""
     pie: bool = False
     pie_offset: int | None = None
     """Of the entry DT_FLAGS_1."""
@@ -112,18 +112,19 @@ def _entries(view: Window, layout: Layout, offset: int, count: int) -> list[tupl
 
 
 def _symbols(view: Window, layout: Layout, values: dict[int, int]) -> tuple[int, int] | None:
-    """DT_SYMTAB has no size: it is that of DT_HASH's chain, of the section, or what lies between it and its names."""
+    """DT_SYMTAB has no size. Imported symbols stand before the first that DT_GNU_HASH lists.
+
+    Without one the number is that of DT_HASH's chain, or what lies between the symbols and their names.
+    """
     start = layout.offset_of(values.get(DT_SYMTAB, -1))
     if start is None:
         return None
-    width, section = 24 if layout.pointer == 8 else 16, layout.section(".dynsym")
-    chain = layout.offset_of(values.get(DT_HASH, -1), 8)
-    if chain is not None and (view.size - start) // width >= (count := view.number(4, chain + 4, "DT_HASH")):
-        return start, count
-    if section is not None and section.offset == start:
-        return start, section.size // width
+    most = (view.size - start) // (24 if layout.pointer == 8 else 16)
+    for table in (layout.offset_of(values.get(tag, -1), 8) for tag in (DT_GNU_HASH, DT_HASH)):
+        if table is not None:  # the second word of either
+            return start, min(view.number(4, table + 4, "symbol hash table"), most)
     names = layout.offset_of(values.get(DT_STRTAB, -1))
-    return None if names is None or names < start else (start, (names - start) // width)
+    return None if names is None else (start, min(max(names - start, 0) // (24 if layout.pointer == 8 else 16), most))
 
 
 class _Names:

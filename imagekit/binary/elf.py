@@ -6,7 +6,7 @@ import msgspec
 
 from imagekit.binary.dynamic import Dynamic, read_dynamic
 from imagekit.binary.layout import Layout, Region
-from imagekit.binary.window import Window
+from imagekit.binary.window import Window, readable
 from imagekit.errors import FormatError
 
 MAGIC = b"\x7fELF"
@@ -162,15 +162,17 @@ def _sections(view: Window, wide: bool, offset: int, size: int, count: int, name
     for row in rows:
         if row[1] not in (SHT_NULL, SHT_NOBITS):
             view.require(row[4], row[5], "section")
-    strings = rows[names] if names else None
-    return tuple(_section(view, row, strings) for row in rows)
+    strings = rows[names] if names and rows[names][1] != SHT_NOBITS else None
+    raw = view.raw(strings[4], strings[5], "section names") if strings else b""
+    if strings and not raw.endswith(b"\0"):
+        raise FormatError("section names: no end of string", offset=view.base + strings[4])
+    return tuple(_section(row, raw) for row in rows)
 
 
-def _section(view: Window, row: tuple[int, ...], strings: tuple[int, ...] | None) -> Section:
-    name = ""
-    if strings is not None and strings[1] != SHT_NOBITS and row[1] != SHT_NULL:
-        name = view.text(strings[4] + row[0], "section name", strings[4] + strings[5])[:64]
-    return Section(name, row[1], row[2], row[3], row[4], row[5], row[6], row[9])
+def _section(row: tuple[int, ...], names: bytes) -> Section:
+    kind, at = row[1], row[0]
+    name = readable(names[at : names.find(b"\0", at)][:64]) if kind != SHT_NULL and at < len(names) else ""
+    return Section(name, kind, row[2], row[3], row[4], row[5], row[6], row[9])
 
 
 def _layout(wide: bool, segments: tuple[Segment, ...], sections: tuple[Section, ...]) -> Layout:

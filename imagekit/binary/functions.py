@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from struct import pack
 
 from imagekit.binary import goname
 from imagekit.binary.formats import programs
@@ -18,7 +18,11 @@ from imagekit.errors import FormatError
 
 SECTIONS = (".gopclntab", ".data.rel.ro.gopclntab", "__gopclntab")
 _GO_1_2, _GO_1_16, _GO_1_18, _GO_1_20 = 0xFFFFFFFB, 0xFFFFFFFA, 0xFFFFFFF0, 0xFFFFFFF1
-_MAGICS = (_GO_1_20, _GO_1_18, _GO_1_16, _GO_1_2)
+_LITTLE, _BIG = (
+    {pointer: re.compile(rest.replace(b"P", bytes([pointer])), re.DOTALL) for pointer in (4, 8)}
+    for rest in (b"\xff\xff\xff\0\0[\1\2\4]P", b"\xff\xff\xff[\xf0\xf1\xfa\xfb]\0\0[\1\2\4]P")
+)
+"""Pointer size -> what a header has in common: little endian from its second byte on, big endian from the first."""
 _NAMES_AT = {_GO_1_20: 3, _GO_1_18: 3, _GO_1_16: 2}
 """Which header word is the distance to the names; the next one ends them, the fourth after it begins the functions."""
 _FUNCTION_LIMIT = 1 << 22
@@ -148,23 +152,20 @@ def find(view: Window, layout: Layout) -> FunctionTable | None:
     named = layout.section(*SECTIONS)
     if named is not None and (table := _parse(view, layout, named.offset, named.offset + named.size)):
         return table
-    data_first = layout.spans(lambda s: not s.executable) + layout.spans(lambda s: s.executable)
-    for magic in _MAGICS:
-        for start, end in data_first:
-            if table := _scan(view, layout, start, end, magic):
-                return table
-    return None
+    # Linkers keep the section's name; only a file without any is searched where its code stands, too.
+    spans = layout.spans(lambda s: not s.executable)
+    if not layout.sections:
+        spans += layout.spans(lambda s: s.executable)
+    return next((table for start, end in spans if (table := _scan(view, layout, start, end))), None)
 
 
-def _scan(view: Window, layout: Layout, at: int, end: int, magic: int) -> FunctionTable | None:
-    needle = pack(view.order + "IBB", magic, 0, 0)
-    for _ in range(_CANDIDATES):
-        at = view.find(needle, at, end)
-        if at < 0:
-            return None
-        if table := _parse(view, layout, at, end):
+def _scan(view: Window, layout: Layout, start: int, end: int) -> FunctionTable | None:
+    """One pass for all four magics: they differ in one byte, and the search goes by the others."""
+    little = view.order == "<"
+    pattern = _LITTLE[layout.pointer] if little else _BIG[layout.pointer]
+    for at, _ in islice(view.matches(pattern, start, end), _CANDIDATES):
+        if table := _parse(view, layout, max(at - little, start), end):
             return table
-        at += 1
     return None
 
 

@@ -6,6 +6,7 @@ A key that does not apply is `n/a`; None is not known.
 from __future__ import annotations
 
 from imagekit.binary import elf, macho, pe
+from imagekit.binary.cnames import Imports
 from imagekit.binary.elf import Elf
 from imagekit.binary.facts import CgoUse
 from imagekit.binary.layout import Layout
@@ -14,21 +15,21 @@ from imagekit.binary.pe import Pe
 from imagekit.binary.signature import Signature
 
 Hardening = dict[str, str | bool | None]
-_LC_DYSYMTAB = 0xB
 _NX_BY_KERNEL = ("openbsd", "netbsd", "solaris", "illumos", "dragonfly", "android")
 """Systems that do not read PT_GNU_STACK: stacks are never executable there."""
 
 
-def of_elf(program: Elf, cgo: CgoUse, system: str, is_go: bool) -> Hardening:
+def of_elf(program: Elf, cgo: CgoUse, system: str, is_go: bool, imported: Imports) -> Hardening:
     """pie, nx, relro, text_relocations, writable_code, stack_protector, fortify, symbols, debug."""
+    asks = _asks_libc(program, cgo, is_go)
     return {
         "pie": program.kind == elf.ET_DYN and program.dynamic.pie,
         "nx": _nx(program, system),
         "relro": _relro(program),
         "text_relocations": program.dynamic.text_relocations,
         "writable_code": _writable_code(program.layout),
-        "stack_protector": _imported(program, b"\0__stack_chk_fail\0", cgo, is_go),
-        "fortify": _imported(program, b"_chk\0", cgo, is_go),
+        "stack_protector": asks if asks is not True else b"__stack_chk_fail" in imported,
+        "fortify": asks if asks is not True else any(name.endswith(b"_chk") for name in imported),
         "symbols": program.section(".symtab") is not None,
         "debug": any(s.name.startswith((".debug_", ".zdebug_")) for s in program.sections),
     }
@@ -48,15 +49,11 @@ def _relro(program: Elf) -> str:
     return "full" if program.dynamic.bind_now else "partial"
 
 
-def _imported(program: Elf, name: bytes, cgo: CgoUse, is_go: bool) -> bool | str | None:
-    """Whether the C parts import this from libc: silent for a static file, whose libc has it in any case."""
+def _asks_libc(program: Elf, cgo: CgoUse, is_go: bool) -> bool | str | None:
+    """Whether imports show how the C parts were compiled; a static libc has such functions in any case: not known."""
     if is_go and cgo is CgoUse.ABSENT:
         return "n/a"
-    names = program.dynamic.names
-    if not program.dynamic.needed or names is None:
-        return None
-    found = program.view.find(name, names[0], names[0] + names[1])
-    return found >= 0
+    return True if program.dynamic.needed else None
 
 
 def _writable_code(layout: Layout) -> bool:
@@ -78,7 +75,7 @@ def of_macho(program: MachO, signature: Signature | None) -> Hardening:
 
 def _own_symbols(program: MachO) -> int:
     """Symbols that the file defines; imported ones stay when it is stripped."""
-    command = program.first(_LC_DYSYMTAB)
+    command = program.first(macho.LC_DYSYMTAB)
     if command is None:
         return program.symbols.count if program.symbols else 0
     _, local, _, external = program.view.unpack("IIII", command.offset + 8, "LC_DYSYMTAB")

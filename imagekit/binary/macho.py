@@ -20,7 +20,7 @@ _SYSTEMS = {1: "darwin", 2: "ios", 3: "tvos", 4: "watchos", 6: "ios", 7: "ios", 
 _LC_SEGMENT, _LC_SEGMENT_64, _LC_SYMTAB, _LC_UNIXTHREAD, _LC_THREAD = 0x1, 0x19, 0x2, 0x5, 0x4
 _LC_LOAD_DYLINKER, _LC_RPATH, _LC_MAIN = 0xE, 0x8000001C, 0x80000028
 _LC_CODE_SIGNATURE, _LC_BUILD_VERSION, LC_UUID = 0x1D, 0x32, 0x1B
-_LC_CHAINED_FIXUPS = 0x80000034
+LC_CHAINED_FIXUPS, LC_DYSYMTAB = 0x80000034, 0xB
 _LC_DYLIBS = (0xC, 0x80000018, 0x8000001F, 0x20, 0x80000023)
 """LC_LOAD_DYLIB, and the weak, re-exported, lazy and upward kinds."""
 _LC_VERSION_MIN = {0x24: "darwin", 0x25: "ios", 0x2F: "tvos", 0x30: "watchos"}
@@ -121,7 +121,7 @@ def read(view: Window) -> MachO:
         commands=commands,
         symbols=_symbols(view, wide, first[_LC_SYMTAB]) if _LC_SYMTAB in first else None,
         signature=_signature(view, first[_LC_CODE_SIGNATURE]) if _LC_CODE_SIGNATURE in first else None,
-        chained_fixups=_LC_CHAINED_FIXUPS in first,
+        chained_fixups=LC_CHAINED_FIXUPS in first,
         layout=_layout(wide, [_segment(view, c) for c in commands if c.kind in (_LC_SEGMENT, _LC_SEGMENT_64)]),
     )
 

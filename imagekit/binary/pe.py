@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 
 from imagekit.binary.layout import Layout, Region
@@ -16,7 +18,7 @@ HIGH_ENTROPY_VA, DYNAMIC_BASE, NX_COMPAT, GUARD_CF = 0x20, 0x40, 0x100, 0x4000
 _SECTION_LIMIT = 96
 """Sections that the Windows loader accepts."""
 _IMPORT_LIMIT = 1 << 12
-_IMPORT, _SECURITY, _DELAY = 1, 4, 13
+IMPORT, _SECURITY, DEBUG, LOAD_CONFIG, DELAY = 1, 4, 6, 10, 13
 
 
 class Section(msgspec.Struct, frozen=True):
@@ -28,6 +30,16 @@ class Section(msgspec.Struct, frozen=True):
     offset: int
     size: int
     flags: int
+
+
+class Library(msgspec.Struct, frozen=True):
+    """One entry of an import table: the DLL, and the address of the list of what is wanted from it."""
+
+    name: str
+    wanted: int
+    offset: int
+    """Of the entry in the window."""
+    delayed: bool
 
 
 class Pe(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,9 +60,14 @@ class Pe(msgspec.Struct, frozen=True, kw_only=True):
     dll_characteristics: int
     directories: tuple[tuple[int, int], ...]
     sections: tuple[Section, ...]
-    needed: tuple[str, ...]
-    """DLLs that must be there at the start, then those loaded at the first call, without repetition."""
+    libraries: tuple[Library, ...]
+    """What must be there at the start, then what is loaded at the first call, in the order of the tables."""
     layout: Layout
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The DLLs' names, without repetition."""
+        return tuple(dict.fromkeys(library.name for library in self.libraries))
 
     @property
     def signed(self) -> bool:
@@ -64,7 +81,7 @@ class Pe(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def imports(self) -> int | None:
         """Offset of the import table."""
-        return self.layout.offset_of(self.base + self.directory(_IMPORT)[0]) if self.directory(_IMPORT)[0] else None
+        return self.layout.offset_of(self.base + self.directory(IMPORT)[0]) if self.directory(IMPORT)[0] else None
 
     def directory(self, index: int) -> tuple[int, int]:
         return self.directories[index] if index < len(self.directories) else (0, 0)
@@ -112,7 +129,7 @@ def read(view: Window, header: int) -> Pe:
         dll_characteristics=view.number(2, optional + 70, "DLL characteristics"),
         directories=directories,
         sections=sections,
-        needed=_needed(view, layout, base, directories),
+        libraries=_libraries(view, layout, base, directories),
         layout=layout,
     )
 
@@ -151,29 +168,32 @@ def _directories(view: Window, offset: int, end: int) -> tuple[tuple[int, int], 
     return tuple((at, size) for at, size in view.rows("II", offset, min(count, 16, (end - offset) // 8), "directories"))
 
 
-def _needed(view: Window, layout: Layout, base: int, directories: tuple[tuple[int, int], ...]) -> tuple[str, ...]:
-    names: dict[str, None] = {}
-    for index, width, name_at in ((_IMPORT, 20, 12), (_DELAY, 32, 4)):
+def _libraries(
+    view: Window, layout: Layout, base: int, directories: tuple[tuple[int, int], ...]
+) -> tuple[Library, ...]:
+    found: list[Library] = []
+    for index, width in ((IMPORT, 20), (DELAY, 32)):
         if index < len(directories) and directories[index][0]:
-            for name in _imports(view, layout, base, directories[index][0], width, name_at):
-                names.setdefault(name)
-    return tuple(names)
+            found += _table(view, layout, base, base + directories[index][0], width)
+    return tuple(found)
 
 
-def _imports(view: Window, layout: Layout, base: int, start: int, width: int, name_at: int) -> list[str]:
-    """DLL names of an import table, which ends with an entry that names none."""
-    found: list[str] = []
+def _table(view: Window, layout: Layout, base: int, start: int, width: int) -> Iterator[Library]:
+    """The entries of an import table, which ends with one that names no DLL."""
     for index in range(_IMPORT_LIMIT):
-        at = layout.offset_of(base + start + index * width, width)
+        at = layout.offset_of(start + index * width, width)
         if at is None:
             raise FormatError("the import table is not in the file", offset=view.base)
-        address = view.number(4, at + name_at, "import name")
+        if width == 20:
+            wanted, _, _, address, first = view.unpack("IIIII", at, "import table")
+            wanted, origin = wanted or first, base
+        else:
+            attributes, address, _, _, wanted = view.unpack("IIIII", at, "delay import table")
+            origin = base if attributes & 1 else 0  # those of Visual C++ 6 hold absolute addresses
         if not address:
-            return found
-        if width == 32 and not view.number(4, at, "delay import attributes") & 1:
-            address -= base  # delay imports of Visual C++ 6 hold absolute addresses
-        name = layout.offset_of(base + address)
+            return
+        name = layout.offset_of(origin + address)
         if name is None:
             raise FormatError("an imported DLL's name is not in the file", offset=view.base + at)
-        found.append(view.text(name, "imported DLL"))
+        yield Library(view.text(name, "imported DLL"), origin + wanted, at, width == 32)
     raise FormatError(f"more than {_IMPORT_LIMIT} imported DLLs", offset=view.base)

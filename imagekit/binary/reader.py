@@ -12,6 +12,7 @@ import msgspec
 
 from imagekit.binary import (
     buildinfo,
+    cnames,
     formats,
     gocode,
     hardening,
@@ -94,9 +95,9 @@ def _elf(program: Elf) -> BinaryFacts:
     system = platform.os if platform else ""
     library, least = libc.of_elf(program, use, system), libc.glibc_min(program)
     dynamic, base = program.dynamic, program.view.base
-    packed = packers.find(program, code.present)
+    packed, imported = packers.find(program, code.present), cnames.imports(program)
     verdict = linkage.of_elf(program, code, use, system, packed[1] if packed else None)
-    told = traits.of_elf(program, code, use, library[0] if library else None, packed)
+    told = traits.of_elf(program, code, use, library[0] if library else None, imported, packed)
     evidence = _evidence(code, verdict, told, ("cgo", use_said), ("platform", platform_said))
     if library:
         evidence["libc"] = library[1]
@@ -117,7 +118,7 @@ def _elf(program: Elf) -> BinaryFacts:
         needed=dynamic.needed,
         rpath=dynamic.rpath,
         go=code.build,
-        hardening=hardening.of_elf(program, use, system, code.present),
+        hardening=hardening.of_elf(program, use, system, code.present, imported),
         evidence=evidence,
         traits=told.traits,
     )
@@ -165,8 +166,9 @@ def _pe(program: Pe) -> BinaryFacts:
     told = traits.of_pe(program, code, packed)
     evidence = _evidence(code, verdict, told, ("cgo", use_said), ("platform", platform_said))
     library = libc.of_pe(program.needed)
-    if program.needed and program.imports is not None:
-        evidence["needed"] = Evidence("import table", program.view.base + program.imports, ", ".join(program.needed))
+    if program.libraries:
+        at = program.view.base + program.libraries[0].offset
+        evidence["needed"] = Evidence("import table", at, ", ".join(program.needed))
         if library:
             evidence["libc"] = evidence["needed"]
     return BinaryFacts(

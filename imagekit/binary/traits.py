@@ -5,20 +5,23 @@ Damage behind the headers is silence here: a trait is missing, never an error.
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
-from imagekit.binary import buildids, cnames, fips, gonames, overlay, serving, sourcefiles
+from imagekit.binary import buildids, cnames, fips, gonames, machoimports, overlay, peimports, serving, sourcefiles
 from imagekit.binary.elf import Elf
 from imagekit.binary.facts import CgoUse, Evidence, Traits
 from imagekit.binary.formats import Program
 from imagekit.binary.gocode import GoCode
 from imagekit.binary.gonames import Found
+from imagekit.binary.importing import Imports
 from imagekit.binary.macho import MachO
 from imagekit.binary.pe import Pe
 
 Packed = tuple[str, Evidence] | None
 _SWITCHES = {"race": "-race", "asan": "-asan", "msan": "-msan", "cover": "-cover"}
-_LOADERS = ("dlopen", "dlmopen")
+_LOADER = re.compile("dlm?open$|LoadLibrary")
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -28,51 +31,67 @@ class Told(msgspec.Struct, frozen=True):
     evidence: dict[str, Evidence]
 
 
-def of_elf(program: Elf, code: GoCode, cgo: CgoUse, libc: str | None, packed: Packed) -> Told:
+class _OfFormat(msgspec.Struct, frozen=True, kw_only=True):
+    """What each format shows in its own way."""
+
+    calls: Found
+    """C functions of the name service and of loading."""
+    sanitizers: Found = {}
+    imports: tuple[Imports, Evidence | None] = ({}, None)
+    build_ids: buildids.Ids
+
+
+def of_elf(program: Elf, code: GoCode, cgo: CgoUse, libc: str | None, imported: cnames.Imports, packed: Packed) -> Told:
     """C functions count as called if they are imported or, in a static glibc program, inside."""
-    c_names: Found = {}
-    if program.dynamic.needed:
-        c_names = cnames.called(program)
-    elif libc == "glibc":
-        c_names = cnames.held(program)
-    calls = _c_calls(code, cgo, c_names)
-    return _told(program, code, calls, cnames.sanitizers(program), buildids.of_elf(program), packed)
+    inside = libc == "glibc" and not program.dynamic.needed
+    calls = cnames.held(program) if inside else cnames.called(imported)
+    if code.table is not None and cgo is CgoUse.PROVEN:  # Go's own names for its calls name the package, too
+        calls = calls | gonames.c_loader(code.table) | gonames.name_service(code.table)
+    sanitizers = cnames.sanitizers(program, imported)
+    own = _OfFormat(calls=calls, sanitizers=sanitizers, build_ids=buildids.of_elf(program))
+    return _told(program, code, own, packed)
 
 
 def of_macho(program: MachO, code: GoCode, packed: Packed) -> Told:
-    return _told(program, code, {}, {}, buildids.of_macho(program), packed)
+    """As dyld reads it; C names are spelled with a `_` before them."""
+    imports, said = machoimports.read(program)
+    at = said.offset if said and said.offset else 0
+    names = {name[1:].encode(): at for wanted in imports.values() for name in wanted}
+    own = _OfFormat(calls=cnames.called(names), imports=(imports, said), build_ids=buildids.of_macho(program))
+    return _told(program, code, own, packed)
 
 
 def of_pe(program: Pe, code: GoCode, packed: Packed) -> Told:
-    return _told(program, code, {}, {}, buildids.of_pe(program), packed)
+    """Go's own runtime always imports LoadLibrary, so that it tells of other programs only."""
+    imports, said = peimports.read(program)
+    loads: Found = {}
+    if said and not code.present:
+        wanted = (name for names in imports.values() for name in names if name.startswith("LoadLibrary"))
+        loads = {name: Evidence(said.where, said.offset, name) for name in sorted(wanted)}
+    own = _OfFormat(calls=loads, imports=(imports, said), build_ids=buildids.of_pe(program))
+    return _told(program, code, own, packed)
 
 
-def _c_calls(code: GoCode, cgo: CgoUse, c_names: Found) -> Found:
-    """What C functions are called: Go's names for its calls come first, as they name the package."""
-    if code.table is None or cgo is not CgoUse.PROVEN:
-        return c_names
-    return c_names | gonames.c_loader(code.table) | gonames.name_service(code.table)
-
-
-def _told(program: Program, code: GoCode, c_calls: Found, sanitizers: Found, ids: buildids.Ids, packed: Packed) -> Told:
+def _told(program: Program, code: GoCode, own: _OfFormat, packed: Packed) -> Told:
     marks = gonames.marks(code.table) if code.table else {}
     words = {
-        "instrumented": sanitizers | marks.get("instrumented", {}) | _switched(code),
+        "instrumented": own.sanitizers | marks.get("instrumented", {}) | _switched(code),
         "endpoints": serving.endpoints(program, marks),
-        "loads": marks.get("loads", {}) | {word: said for word, said in c_calls.items() if word in _LOADERS},
-        "nss": {word: said for word, said in c_calls.items() if word not in _LOADERS},
+        "loads": marks.get("loads", {}) | {word: said for word, said in own.calls.items() if _LOADER.match(word)},
+        "nss": {word: said for word, said in own.calls.items() if not _LOADER.match(word)},
     }
     leak = sourcefiles.leaked(code.table) if code.table else None
-    required = fips.mode(code, marks.get("fips", {}))
-    behind = overlay.find(program)
+    required, behind = fips.mode(code, marks.get("fips", {})), overlay.find(program)
     said = {trait: _joined(found) for trait, found in words.items()} | {
+        "imports": own.imports[1],
         "leaked_paths": leak.evidence if leak else None,
         "fips": required[1] if required else None,
-        "build_ids": ids[1],
+        "build_ids": own.build_ids[1],
         "overlay": behind[1] if behind else None,
         "packer": packed[1] if packed else None,
     }
     traits = Traits(
+        imports=own.imports[0],
         instrumented=tuple(sorted(words["instrumented"])),
         leaked_paths=leak.paths if leak else None,
         leaked_total=leak.total if leak else 0,
@@ -80,7 +99,7 @@ def _told(program: Program, code: GoCode, c_calls: Found, sanitizers: Found, ids
         loads=tuple(sorted(words["loads"])),
         nss=tuple(sorted(words["nss"])),
         fips=required[0] if required else None,
-        build_ids=ids[0],
+        build_ids=own.build_ids[0],
         overlay=behind[0] if behind else 0,
         packer=packed[0] if packed else None,
     )
