@@ -12,6 +12,8 @@ _GLIBC_SECTIONS = ("__libc_freeres_fn", "__libc_IO_vtables", "__libc_atexit")
 _GLIBC_STRINGS = (b"Fatal glibc error", b"GLIBC_PRIVATE")
 """Both must be there: scanners of binaries carry one or the other as data."""
 _MUSL_STRING = b"No error information\0"
+_MUSL_TABLE = _MUSL_STRING + b"Illegal byte sequence\0Domain error\0"
+"""How the table of musl's strerror begins (src/errno/__strerror.h): proof enough where no cgo shows that C is inside."""
 _LOADERS = (
     ("ld-musl-", "musl"),
     ("ld-uClibc", "uclibc"),
@@ -64,7 +66,7 @@ def _inside(elf: Elf, cgo: CgoUse) -> tuple[str, Evidence] | None:
     found = [_find(elf, text) for text in _GLIBC_STRINGS]
     if None not in found:
         return "glibc", Evidence("loaded bytes", found[0], "glibc's own messages")
-    musl = _find(elf, _MUSL_STRING) if cgo is CgoUse.PROVEN else None
+    musl = _find(elf, _MUSL_STRING if cgo is CgoUse.PROVEN else _MUSL_TABLE)
     return ("musl", Evidence("loaded bytes", musl, "musl's own message")) if musl is not None else None
 
 
