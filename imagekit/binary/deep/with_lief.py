@@ -127,7 +127,8 @@ def _code_signature(file: Any, stream: BinaryIO, start: int) -> tuple[str, str |
         return "none", None
     try:
         place = file.code_signature
-        found = codesign.read(_cut(stream, start + place.data_offset, min(place.data_size, _MOST_SIGNATURE)))
+        blob = _cut(stream, start + place.data_offset, min(place.data_size, _MOST_SIGNATURE))
+        found = codesign.read(blob, stream, start)
     except ValueError as error:
         return "damaged", str(error)
     return found.kind, str(found)
@@ -197,7 +198,8 @@ def _sections(sections: Any) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     left = dwarf.MOST_BYTES
     for section in sections:
-        name = text(section.name)
+        long = getattr(section, "coff_string", None)  # PE: `/19`, a place in the string table
+        name = text(section.name if long is None else long.string)
         short = dwarf.wanted(name)
         if short and short not in found:
             if section.size > left:
