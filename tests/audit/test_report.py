@@ -31,6 +31,7 @@ HOSTILE = "\x1b[31m::error::x\n::add-mask::[bold]"
 @pytest.fixture
 def report(subject, facts, expected):
     """A report in which every key of the document has something in it."""
+    silent = {rule.id: "off" for rule in RULES if rule.id not in ("linkage", "cgo-required", "nss", "dirty-tree")}
     waiver, old = Waiver("nss", "*", TODAY, "r"), Waiver("cgo", "*", TODAY - datetime.timedelta(days=1), "r")
     early = Finding(rule="cgo-required", severity=Severity.ERROR, subject="app:linux/arm64", message="m", chain=("a",))
     bad = facts(linkage=Linkage.DYNAMIC, needed=("libc.so.6",), interpreter="/lib/ld.so", libc="glibc")
