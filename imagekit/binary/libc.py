@@ -13,7 +13,7 @@ _GLIBC_STRINGS = (b"Fatal glibc error", b"GLIBC_PRIVATE")
 """Both must be there: scanners of binaries carry one or the other as data."""
 _MUSL_STRING = b"No error information\0"
 _MUSL_TABLE = _MUSL_STRING + b"Illegal byte sequence\0Domain error\0"
-"""How the table of musl's strerror begins (src/errno/__strerror.h): proof enough where no cgo shows that C is inside."""
+"""How the table of musl's strerror begins (src/errno/__strerror.h): proof enough where no cgo shows C inside."""
 _LOADERS = (
     ("ld-musl-", "musl"),
     ("ld-uClibc", "uclibc"),
