@@ -36,7 +36,7 @@ def compare_files(one: Path, other: Path, labels: tuple[str, str] | None = None)
         equal=False,
         one=sides[0],
         other=sides[1],
-        facts=_across(before, after, _facts),
+        facts=_slice_changes(before, after) + _across(before, after, _facts),
         modules=_across(before, after, _modules),
         settings=_across(before, after, _settings),
         sizes=tuple(chain.from_iterable(_sizes(one, other, name) for name in _common(before, after))),
@@ -58,27 +58,33 @@ def _common(before: Slices, after: Slices) -> tuple[str, ...]:
     return tuple(name for name in before if name in after)
 
 
-def _facts(said: BinaryFacts) -> dict[str, str]:
-    return told.facts(said)
+def _facts(one: BinaryFacts, other: BinaryFacts) -> tuple[Change, ...]:
+    return told.changes(told.facts(one), told.facts(other))
 
 
-def _modules(said: BinaryFacts) -> dict[str, str]:
-    return told.modules(said.go)
+def _modules(one: BinaryFacts, other: BinaryFacts) -> tuple[Change, ...]:
+    return told.modules(one.go, other.go)
 
 
-def _settings(said: BinaryFacts) -> dict[str, str]:
-    return told.settings(said.go)
+def _settings(one: BinaryFacts, other: BinaryFacts) -> tuple[Change, ...]:
+    return told.changes(told.settings(one.go), told.settings(other.go))
 
 
-def _across(before: Slices, after: Slices, say: Callable[[BinaryFacts], dict[str, str]]) -> tuple[Change, ...]:
-    """What differs in each slice, its name before it (`arm64/linkage`); a slice that one side lacks is a change too."""
-    found: list[Change] = []
-    if before.keys() != after.keys() and say is _facts:
-        found.append(Change("slices", ", ".join(before) or None, ", ".join(after) or None))
-    for name in _common(before, after):
-        every = told.changes(say(before[name]), say(after[name]))
-        found += (Change(f"{name}/{each.name}" if name else each.name, each.one, each.other) for each in every)
-    return tuple(found)
+def _slice_changes(before: Slices, after: Slices) -> tuple[Change, ...]:
+    """Which slices there are; a file that is not fat has one without a name."""
+    words = tuple(", ".join(each) for each in (before, after))
+    return (Change("slices", words[0] or None, words[1] or None),) if words[0] != words[1] else ()
+
+
+def _across(
+    before: Slices, after: Slices, compare: Callable[[BinaryFacts, BinaryFacts], tuple[Change, ...]]
+) -> tuple[Change, ...]:
+    """What differs in each slice that both have, its name before it (`arm64/linkage`)."""
+    return tuple(
+        Change(f"{name}/{each.name}" if name else each.name, each.one, each.other)
+        for name in _common(before, after)
+        for each in compare(before[name], after[name])
+    )
 
 
 def _sizes(one: Path, other: Path, name: str) -> tuple[SizeChange, ...]:
@@ -152,7 +158,8 @@ def _because(found: Difference) -> Iterator[str]:
     if rest:
         yield f"other build settings: {', '.join(rest)}"
     if found.modules:
-        yield f"other modules: {', '.join(change.name for change in found.modules[:5])}"
+        names = [change.name for change in found.modules]
+        yield f"other modules: {', '.join(names[:5])}" + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     if any(name in by_name for name in _STRIPPED):
         yield "symbols or debug information were taken away"
     known = (*_DERIVED, *_SILENT, "Go's build info")

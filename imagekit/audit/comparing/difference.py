@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 SCHEMA = "urn:imagekit:diff:v1"
@@ -90,3 +92,12 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     image: tuple[Change, ...] = ()
     """What configuration, manifests and index say."""
     layers: tuple[LayerChange, ...] = ()
+
+
+def diff_schema() -> dict[str, Any]:
+    """The JSON Schema of the document (docs/schema/diff.schema.json); every key is required."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(Difference)}
+    for definition in schema["$defs"].values():
+        if "properties" in definition:
+            definition["required"] = sorted(definition["properties"])
+    return {"$id": SCHEMA, **schema}

@@ -28,8 +28,10 @@ def _facts(said: BinaryFacts) -> Iterator[tuple[str, str]]:
         yield "main package", said.go.path
     yield from ((f"hardening: {name}", _text(value)) for name, value in said.hardening.items())
     traits = said.traits
-    for name in ("instrumented", "leaked_paths", "endpoints", "loads", "nss", "fips", "overlay", "packer"):
-        yield name.replace("_", " "), _text(getattr(traits, name))
+    if traits.leaked_paths:
+        yield "leaked paths", f"{traits.leaked_total}, the first is {traits.leaked_paths[0]}"
+    for name in ("instrumented", "endpoints", "loads", "nss", "fips", "overlay", "packer"):
+        yield name, _text(getattr(traits, name))
     yield from ((f"build id: {name}", value) for name, value in traits.build_ids.items())
     yield from ((f"imports of {library}", _text(names)) for library, names in traits.imports.items())
 
@@ -46,15 +48,34 @@ def _text(value: object) -> str:
             return str(value)
 
 
-def modules(build: GoBuild | None) -> dict[str, str]:
-    """Module path -> version, what replaces it, and the checksum of its tree."""
+def modules(one: GoBuild | None, other: GoBuild | None) -> tuple[Change, ...]:
+    """The modules whose version or replacement differs; of equal ones those whose tree does, by its checksum."""
+    before, after = _modules(one), _modules(other)
+    found = []
+    for path in dict.fromkeys((*before, *after)):
+        left, right = before.get(path), after.get(path)
+        words = (_version(left) if left else None, _version(right) if right else None)
+        if words[0] == words[1]:
+            words = (_sum(left) if left else None, _sum(right) if right else None)
+        if words[0] != words[1]:
+            found.append(Change(path, *words))
+    return tuple(found)
+
+
+def _modules(build: GoBuild | None) -> dict[str, GoModule]:
     every = (*([build.main] if build.main else ()), *build.deps) if build else ()
-    return {module.path: _module(module) for module in every}
+    return {module.path: module for module in every}
 
 
-def _module(module: GoModule) -> str:
-    said = " ".join(filter(None, (module.version or "(no version)", module.sum)))
-    return f"{said} => {module.replace.path} {_module(module.replace)}" if module.replace else said
+def _version(module: GoModule) -> str:
+    said = module.version or "(no version)"
+    return f"{said} => {module.replace.path} {_version(module.replace)}" if module.replace else said
+
+
+def _sum(module: GoModule) -> str:
+    """The checksum of the tree that was compiled, after its version."""
+    compiled = module.replace or module
+    return f"{_version(module)} {compiled.sum or '(no checksum)'}"
 
 
 def settings(build: GoBuild | None) -> dict[str, str]:
