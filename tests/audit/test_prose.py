@@ -5,10 +5,11 @@ import io
 import msgspec
 import pytest
 
+from imagekit.audit.judge import Judged
 from imagekit.audit.prose import show, text
 from imagekit.audit.reports import FORMATS, render, write
 from imagekit.audit.reports.tree import branches, module, word
-from imagekit.binary.facts import GoModule
+from imagekit.binary.facts import GoBuild, GoModule, Traits
 from imagekit.errors import UsageError
 
 
@@ -127,3 +128,13 @@ def test_an_unknown_format_is_refused_with_those_there_are(full_report):
     with pytest.raises(UsageError) as refused:
         render(full_report, "pdf")
     assert "sarif" in refused.value.hint
+
+
+def test_long_lists_are_counted(facts, alone):
+    many = tuple(GoModule(f"example.org/m{number}", "v1.0.0") for number in range(25))
+    imports = Traits(imports={"kernel32.dll": ("ExitProcess", "WriteFile")})
+    program = facts(go=GoBuild("go1.26.8", "p", None, many, {}), traits=imports)
+    told = text(msgspec.structs.replace(alone, subjects=(Judged(path="app.exe", facts=program),)), tree=True)
+    assert "        modules: 25\n" in told
+    assert "            and 5 more (--format json or html has them all)\n" in told
+    assert "    imports: kernel32.dll: 2 names\n" in told

@@ -16,8 +16,8 @@ from imagekit.binary.deep import Deep
 from imagekit.binary.facts import BinaryFacts, Evidence, GoBuild, GoModule
 from imagekit.text import line
 
-_UNITS = 20
-"""Compile units to name; the rest are counted."""
+_UNITS, _MODULES = 20, 20
+"""Compile units and modules to name; the rest are counted."""
 
 
 class Branch(msgspec.Struct, frozen=True):
@@ -82,6 +82,7 @@ def said(facts: BinaryFacts) -> dict[str, object]:
         "needed": facts.needed,
         "rpath": facts.rpath,
         **{name: getattr(facts.traits, name) for name in facts.traits.__struct_fields__},
+        "imports": {library: f"{len(names)} names" for library, names in facts.traits.imports.items()},
     }
     return {name: value for name, value in values.items() if value or name in facts.evidence}
 
@@ -109,9 +110,15 @@ def _go(go: GoBuild, facts: BinaryFacts) -> Branch:
     settings = tuple(Branch(f"{line(key)}={line(value)}") for key, value in sorted(go.settings.items()))
     inside = [*_fact("go", "", facts).branches, Branch(f"main package: {line(go.path)}")]
     inside += [Branch(f"main module: {module(go.main)}")] if go.main else []
-    inside += [Branch(f"modules: {len(go.deps)}", tuple(Branch(module(dep)) for dep in go.deps))] if go.deps else []
+    inside += [Branch(f"modules: {len(go.deps)}", tuple(_modules(go.deps)))] if go.deps else []
     inside += [Branch("settings", settings)] if settings else []
     return Branch(f"go: {line(go.version)}", tuple(inside))
+
+
+def _modules(found: tuple[GoModule, ...]) -> Iterator[Branch]:
+    yield from (Branch(module(each)) for each in found[:_MODULES])
+    if len(found) > _MODULES:
+        yield Branch(f"and {len(found) - _MODULES} more (--format json or html has them all)", style="dim")
 
 
 def module(each: GoModule) -> str:
