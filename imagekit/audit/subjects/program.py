@@ -43,7 +43,8 @@ _DEB = b"!<arch>\ndebian-binary"
 _CLASS = b"\xca\xfe\xba\xbe"
 """A fat Mach-O, or a Java class."""
 _LARGE = 8 << 20
-_FDS = Path("/proc/self/fd")
+_PROCESSES = Path("/proc")
+"""`/proc/N/fd/M` is an open file by a name that other processes of the user understand, too (proc(5))."""
 
 
 class Wishes(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +117,8 @@ def look(descriptor: int, wishes: Wishes, path: Path, *, might_start: bool) -> P
 
     `path` is where it lies, for systems whose open files have no names of their own. Raises `UnreadableError`.
     """
-    place = _FDS / str(descriptor) if _FDS.is_dir() else path
+    open_files = _PROCESSES / str(os.getpid()) / "fd"
+    place = open_files / str(descriptor) if open_files.is_dir() else path
     size = os.fstat(descriptor).st_size
     with _Hashing(descriptor, size) as hashing:
         every = read(place)
