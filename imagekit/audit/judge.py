@@ -92,8 +92,9 @@ def judge(
     for early in (*_of_weaknesses(weaknesses), *findings):
         court.hear(BY_ID[early.rule], early.subject, _as_remark(early))
     for rule in RULES:
-        for subject, remark in _remarks(rule, subjects, policy):
-            court.hear(rule, subject, remark)
+        if rule.severity_under(policy) is not None:
+            for subject, remark in _remarks(rule, subjects, policy):
+                court.hear(rule, subject, remark)
     return Report(
         policy=policy.name,
         policy_digest=policy.digest,
@@ -151,7 +152,7 @@ class _Court:
 
     def hear(self, rule: Rule, subject: Subject | str, remark: Remark) -> None:
         """Give the remark its severity, and file it as a finding, as waived, or, where the rule is off, not at all."""
-        severity = self.policy.severity(rule.id, remark.severity or rule.severity)
+        severity = rule.severity_under(self.policy, remark.severity)
         if severity is None:
             return
         finding = _finding(rule, severity, subject, remark)

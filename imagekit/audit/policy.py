@@ -1,24 +1,24 @@
-"""Policy: what linkage and build may be, as data; the built-in profiles, and policy.yaml. `load` touches disk."""
+"""policy.yaml: what linkage and build may be, as data, over what it extends. `load` touches disk."""
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Iterator, Mapping
-from fnmatch import fnmatchcase
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
-from imagekit.audit.finding import Severity
+from imagekit.audit.profiles import PROFILES, SCRATCH, names, profile
 from imagekit.audit.rules import BY_ID
+from imagekit.audit.terms import Policy, Waiver, Word
 from imagekit.binary.facts import Linkage
-from imagekit.content import Digest, canonical_json, digest_of
 from imagekit.errors import ConfigError
-from imagekit.platform import Platform, Selector
 
 if TYPE_CHECKING:
     from imagekit.loading import Marks, Mistake, Way
+
+__all__ = ["PROFILES", "SCRATCH", "Policy", "PolicyDocument", "Waiver", "load", "merged"]
 
 SYSTEMS = (
     *("aix", "android", "darwin", "dragonfly", "freebsd", "illumos", "ios", "js", "linux", "netbsd", "openbsd"),
@@ -28,83 +28,36 @@ SYSTEMS = (
 _NEVER = (Linkage.BROKEN, Linkage.UNKNOWN)
 _DEPTH = 8
 """How many policies may extend each other in a row."""
-
-
-class Waiver(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A finding that does not count until the end of the day `until`.
-
-    `select` is a glob over the subject's path, or a target selector (`app:linux/*`).
-    """
-
-    rule: str
-    select: str
-    until: datetime.date
-    reason: str
-
-    def covers(self, rule: str, path: str, target: tuple[str, Platform] | None) -> bool:
-        """Whether this waiver is for a finding of `rule` on the subject `path`, built as `target`; expired or not."""
-        if rule != self.rule:
-            return False
-        return fnmatchcase(path, self.select) or (target is not None and self._selects(*target))
-
-    def _selects(self, build: str, platform: Platform) -> bool:
-        try:
-            selector = Selector.parse(self.select)
-        except ConfigError:
-            return False  # a path glob with more segments than a target has
-        return not selector.negated and selector.matches(build, platform)
-
-    def expired(self, today: datetime.date) -> bool:
-        return today > self.until
+Glob = Annotated[str, Meta(min_length=1, max_length=256)]
+Globs = Annotated[tuple[Glob, ...], Meta(max_length=1000)]
+Version = Annotated[
+    str,
+    Meta(pattern=r"^(0|[1-9][0-9]{0,2})\.(0|[1-9][0-9]{0,2})$", description="is not a version of glibc"),
+]
 
 
 class PolicyDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """policy.yaml (SURFACE.md); a policy that extends nothing allows only what it says itself."""
 
     version: Literal[1]
-    extends: str = ""
-    """A built-in profile, or another policy file, relative to this one."""
+    extends: str | Annotated[tuple[str, ...], Meta(max_length=8)] = ""
+    """A built-in profile, or another policy file, relative to this one; of several, a later one wins."""
     linkage: dict[str, tuple[Linkage, ...]] = {}
     """What each OS allows; an OS named here replaces the one that is extended."""
-    rules: dict[str, Literal["error", "warning", "note", "off"]] = {}
+    libraries: dict[str, Globs] = {}
+    """Globs of the libraries that a program of an OS may need; an OS that is not named may need any."""
+    interpreters: dict[str, Globs] = {}
+    """Globs of the loaders that a program of an OS may ask for; an OS that is not named may ask for any."""
+    glibc_min: Version = ""
+    """The version of glibc that is there (`2.36`): no program may ask for a newer one."""
+    forbidden_packages: Globs = ()
+    """Globs of Go import paths that must not be linked in; `*` goes over slashes."""
+    required_settings: dict[str, Annotated[str, Meta(max_length=256)]] = {}
+    """Settings that a Go program's build info must hold, each with a glob of its value; '' must not be set."""
+    rules: dict[str, Word] = {}
+    """The severity of a rule, whatever it finds; `off` switches it off."""
     waivers: tuple[Waiver, ...] = ()
-
-
-class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """What is allowed, with everything it extends merged in."""
-
-    name: str
-    linkage: Mapping[str, tuple[Linkage, ...]] = {}
-    rules: Mapping[str, Literal["error", "warning", "note", "off"]] = {}
-    waivers: tuple[Waiver, ...] = ()
-
-    def allowed_linkage(self, platform: Platform | None) -> tuple[Linkage, ...]:
-        """What a program of this platform may be; () for an OS that the policy does not know."""
-        return self.linkage.get(platform.os, ()) if platform else ()
-
-    def severity(self, rule: str, default: Severity) -> Severity | None:
-        """What the policy makes of a finding of this rule; None if it is off."""
-        word = self.rules.get(rule)
-        return default if word is None else None if word == "off" else Severity.parse(word)
-
-    @property
-    def digest(self) -> Digest:
-        """The digest of all that the policy says, its name aside: equal policies have equal digests."""
-        said = msgspec.to_builtins(self)
-        del said["name"]
-        return digest_of(canonical_json(said))
-
-
-SCRATCH = Policy(
-    name="scratch",
-    linkage={
-        **dict.fromkeys(("linux", "freebsd", "netbsd", "dragonfly"), (Linkage.STATIC, Linkage.STATIC_PIE)),
-        **dict.fromkeys(("darwin", "windows", "openbsd", "solaris", "illumos", "android"), (Linkage.SYSTEM,)),
-    },
-)
-"""A scratch image has no loader and no library; where the OS admits no static program, its own libraries are all."""
-
-PROFILES: tuple[Policy, ...] = (SCRATCH,)
+    """Findings that do not count until a day."""
 
 
 def load(name_or_path: str, *, beside: Path | None = None) -> Policy:
@@ -112,49 +65,73 @@ def load(name_or_path: str, *, beside: Path | None = None) -> Policy:
 
     Raises `ConfigError` for an unknown profile, listing those there are, and for every mistake in a file.
     """
-    return _load(name_or_path, beside or Path(), ())
+    return _load(name_or_path, beside or Path(), (), {})
 
 
-def _load(name_or_path: str, beside: Path, extending: tuple[Path, ...]) -> Policy:
-    for profile in PROFILES:
-        if profile.name == name_or_path:
-            return profile
+def _load(name_or_path: str, beside: Path, extending: tuple[Path, ...], read: dict[Path, Policy]) -> Policy:
+    """`read` remembers files, so that many that extend each other cost no more than one reading each."""
+    if built_in := profile(name_or_path):
+        return built_in
     path = beside / name_or_path
     if not _looks_like_file(name_or_path) and not path.is_file():
-        known = ", ".join(profile.name for profile in PROFILES)
         raise ConfigError(
-            f"there is no policy {name_or_path!r}", hint=f"built-in profiles: {known}; or name a file: ./policy.yaml"
+            f"there is no policy {name_or_path!r}",
+            hint=f"built-in profiles: {', '.join(names())} (N: a version, glibc-2.36); or name a file: ./policy.yaml",
         )
-    if path.resolve() in extending or len(extending) >= _DEPTH:
+    place = path.resolve()
+    if place in extending or len(extending) >= _DEPTH:
         raise ConfigError(
             f"{path}: policies extend each other in a circle, or more than {_DEPTH} deep",
             hint=f"break the chain: {' -> '.join(str(each) for each in extending)}",
         )
-    return _read(path, extending)
+    if place not in read:
+        read[place] = _read(path, (*extending, place), read)
+    return read[place]
 
 
 def _looks_like_file(text: str) -> bool:
     return "/" in text or text.endswith((".yaml", ".yml"))
 
 
-def _read(path: Path, extending: tuple[Path, ...]) -> Policy:
+def _read(path: Path, extending: tuple[Path, ...], read: dict[Path, Policy]) -> Policy:
     from imagekit.loading import load_document
 
     loaded = load_document(path, PolicyDocument)
     _check(loaded.value, loaded.marks)
-    base, extends = Policy(name=""), loaded.value.extends
-    if extends:
-        base = _load(extends, path.parent, (*extending, path.resolve()))
-    return merged(base, loaded.value, name=path.name)
+    extends = loaded.value.extends
+    policy = Policy(name="")
+    for one in (extends,) if isinstance(extends, str) else extends:
+        policy = _over(policy, _load(one, path.parent, extending, read)) if one else policy
+    return merged(policy, loaded.value, name=path.name)
 
 
 def merged(base: Policy, document: PolicyDocument, *, name: str) -> Policy:
-    """`document` over `base`: OS by OS, rule by rule; the waivers of both."""
-    return Policy(
+    """`document` over `base`: OS by OS, rule by rule, setting by setting; forbidden packages and waivers of both."""
+    own = Policy(
         name=name,
-        linkage={**base.linkage, **document.linkage},
-        rules={**base.rules, **document.rules},
-        waivers=(*base.waivers, *document.waivers),
+        linkage=document.linkage,
+        libraries=document.libraries,
+        interpreters=document.interpreters,
+        glibc_min=document.glibc_min or None,
+        forbidden_packages=document.forbidden_packages,
+        required_settings=document.required_settings,
+        rules=document.rules,
+        waivers=document.waivers,
+    )
+    return _over(base, own)
+
+
+def _over(base: Policy, own: Policy) -> Policy:
+    return Policy(
+        name=own.name,
+        linkage={**base.linkage, **own.linkage},
+        libraries={**base.libraries, **own.libraries},
+        interpreters={**base.interpreters, **own.interpreters},
+        glibc_min=own.glibc_min or base.glibc_min,
+        forbidden_packages=tuple(dict.fromkeys((*base.forbidden_packages, *own.forbidden_packages))),
+        required_settings={**base.required_settings, **own.required_settings},
+        rules={**base.rules, **own.rules},
+        waivers=tuple(dict.fromkeys((*base.waivers, *own.waivers))),
     )
 
 
@@ -163,6 +140,7 @@ def _check(document: PolicyDocument, marks: Marks) -> None:
     from imagekit.loading import refusal
 
     mistakes = [
+        *_system_mistakes(document, marks),
         *_linkage_mistakes(document, marks),
         *_rule_mistakes(document, marks),
         *_waiver_mistakes(document, marks),
@@ -171,11 +149,16 @@ def _check(document: PolicyDocument, marks: Marks) -> None:
         raise refusal(marks.name, mistakes)
 
 
+def _system_mistakes(document: PolicyDocument, marks: Marks) -> Iterator[Mistake]:
+    for key in ("linkage", "libraries", "interpreters"):
+        for system in getattr(document, key):
+            if system not in SYSTEMS:
+                hint = f"known: {', '.join(SYSTEMS)}"
+                yield marks.mistake((key, system), f"there is no operating system {system!r}", hint, key=True)
+
+
 def _linkage_mistakes(document: PolicyDocument, marks: Marks) -> Iterator[Mistake]:
     for system, words in document.linkage.items():
-        if system not in SYSTEMS:
-            hint = f"known: {', '.join(SYSTEMS)}"
-            yield marks.mistake(("linkage", system), f"there is no operating system {system!r}", hint, key=True)
         for number, word in enumerate(words):
             if word in _NEVER:
                 message = f"{word} never passes, so it cannot be allowed"
