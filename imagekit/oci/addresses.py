@@ -107,9 +107,10 @@ def shown_url(url: str) -> str:
     return line(scheme + mark + host.rpartition("@")[2] + slash + path)[:_SHOWN]
 
 
-def unencrypted(url: str) -> NetworkError:
-    """The error for an address that is neither https nor http to a host that may be spoken to so."""
+def unencrypted(url: str, sender: str = "") -> NetworkError:
+    """The error for an address, to which `sender` sends us, that is neither https nor http where that may be spoken."""
+    sent = f"{shown_url(sender)} sends us to " if sender else ""
     return NetworkError(
-        f"{shown_url(url)} would not be encrypted",
+        f"{sent}{shown_url(url)}, which would not be encrypted",
         hint="serve it over https; plain http is spoken to localhost, and to hosts with plain_http in registries.yaml",
     )

@@ -49,10 +49,13 @@ class StatusError(NetworkError):
 
 
 @contextmanager
-def paced(connection: object, seconds: float = PACE) -> Iterator[None]:
-    """While the block runs, whoever watches the connection cuts it when the time is over (`connections.Watch`)."""
+def paced(connection: object, seconds: float | None = None) -> Iterator[None]:
+    """While the block runs, whoever watches the connection cuts it when the time is over (`connections.Watch`).
+
+    That is after `PACE` seconds unless another number is given.
+    """
     if connection is not None:
-        connection.deadline = time.monotonic() + seconds  # type: ignore[attr-defined]  # ours, see connections
+        connection.deadline = time.monotonic() + (seconds or PACE)  # type: ignore[attr-defined]  # ours, see connections
     try:
         yield
     finally:
@@ -134,6 +137,12 @@ def seconds_in(text: str) -> float:
         return 0
 
 
+def too_slow(what: str = "") -> PassingError:
+    """The error for a connection that we cut ourselves."""
+    said = "too slow, it was left"
+    return PassingError(f"{what}: {said}" if what else said, hint="try again, or look at what is in between")
+
+
 def translated(error: Exception, what: str, *, slow: bool = False) -> NetworkError:
     """What urllib3 or the system raised, as one of our errors; `slow` if we cut the connection ourselves."""
     from urllib3 import exceptions
@@ -142,7 +151,7 @@ def translated(error: Exception, what: str, *, slow: bool = False) -> NetworkErr
         return error
     said = line(str(error))[:_SHOWN]
     if slow:
-        return PassingError(f"{what}: too slow, it was left", hint="try again, or look at what is in between")
+        return too_slow(what)
     if "certificate" in said.lower() and isinstance(error, (exceptions.SSLError, exceptions.ProxyError)):
         hint = "put its authority's certificate into certs.d (docs/registries.md), or name it with SSL_CERT_FILE"
         return NetworkError(f"{what}: TLS failed: {said}", hint=hint)

@@ -11,11 +11,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from imagekit.content import CHUNK
-from imagekit.oci.answers import PACE, paced
+from imagekit.oci import answers
 from imagekit.workers import Cancellation
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _classes(watch: Watch, judge: Judge) -> dict[str, Any]:
         def connect(self) -> None:
             self.was_slow = False
             watch.add(self)
-            with paced(self, _HANDSHAKE):
+            with answers.paced(self, _HANDSHAKE):
                 super().connect()
 
         def _new_conn(self) -> socket.socket:
@@ -122,13 +123,22 @@ def _classes(watch: Watch, judge: Judge) -> dict[str, Any]:
             if self.sock is None:
                 super().send(data)
                 return
-            self.sock.settimeout(PACE)  # urllib3 leaves the one for connecting
-            with paced(self):
+            self.sock.settimeout(answers.PACE)  # urllib3 leaves the one for connecting
+            with answers.paced(self):
                 super().send(data)
 
         def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as urllib3 has it
-            with paced(self):
-                return super().getresponse()
+            """The head; one that we cut off would else be taken for a whole one."""
+            try:
+                with answers.paced(self):
+                    made = super().getresponse()
+            except (OSError, HTTPException) as error:
+                if not self.was_slow:
+                    raise
+                raise answers.too_slow() from error
+            if self.was_slow:
+                raise answers.too_slow()
+            return made
 
     class Encrypted(Plain, HTTPSConnection):
         """The same, `connect` of HTTPSConnection included: it comes after `Plain` in the order of resolution."""

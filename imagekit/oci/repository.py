@@ -242,10 +242,13 @@ class Repository:
             raise UnreadableError(f"{self}: manifest {target} has more than {DOCUMENT_LIMIT} bytes")
         if target.startswith("sha256:") and digest_of(raw) != target:
             raise IntegrityError(f"{self}: asked for {target}, the registry gave {digest_of(raw)}")
-        media_type = self._true_type(target, raw, media_type)
-        with suppress(UnreadableError):
-            for child in decode_document(raw, media_type).children:
-                self.learn(child)
+        media_type = self._documents.get(digest_of(raw)) or self._true_type(target, raw, media_type)
+        try:
+            children = decode_document(raw, media_type).children
+        except UnreadableError as error:
+            raise UnreadableError(f"{self}: {target}: {error.message}", hint=error.hint) from error
+        for child in children:
+            self.learn(child)
         return raw, media_type
 
     def _true_type(self, target: str, raw: bytes, said: str) -> str:

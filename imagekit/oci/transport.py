@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 import imagekit
 from imagekit.content import Readable
 from imagekit.errors import NetworkError
+from imagekit.oci import answers
 from imagekit.oci.addresses import Kind, joined, kind_of, may_lead, origin, shown_url, unencrypted
-from imagekit.oci.answers import PACE, PassingError, translated
+from imagekit.oci.answers import PassingError, translated
 from imagekit.oci.connections import CONNECT, Watch, new_pools
 from imagekit.oci.hosts import Registries
 from imagekit.oci.reference import is_loopback
@@ -88,7 +89,7 @@ class Transport:
                 redirect=False,
                 retries=False,
                 preload_content=False,
-                timeout=Timeout(connect=CONNECT, read=PACE),
+                timeout=Timeout(connect=CONNECT, read=answers.PACE),
             )
             answer.url = url  # urllib3 keeps the path alone, and errors name the host
             return answer
@@ -112,9 +113,8 @@ class Transport:
     def moved(self, url: str, location: str) -> str:
         """Where `location` in an answer from `url` leads; raises `NetworkError` for where it may not lead."""
         new = joined(url, location)
-        if not new:
-            raise unencrypted(location)
-        self.check(new)
+        if not new or not self._is_allowed(new):
+            raise unencrypted(new or location, url)
         _, host, port = origin(new)
         kind = kind_of(host)
         if kind is not None and (host, port) not in self._named and not may_lead(kind, self._homes):
@@ -123,12 +123,15 @@ class Transport:
 
     def check(self, url: str) -> None:
         """Raise `NetworkError` unless `url` is https, or http to where plain http may be spoken."""
+        if not self._is_allowed(url):
+            raise unencrypted(url)
+
+    def _is_allowed(self, url: str) -> bool:
         try:
             scheme, host, port = origin(url)
         except ValueError:
-            raise unencrypted(url) from None
-        if not host or not (scheme == "https" or (scheme == "http" and self.may_be_plain(host, port))):
-            raise unencrypted(url)
+            return False
+        return bool(host) and (scheme == "https" or (scheme == "http" and self.may_be_plain(host, port)))
 
     def may_be_plain(self, host: str, port: int | None) -> bool:
         """Whether http may be spoken to a host: this machine, or one that registries.yaml names for it."""

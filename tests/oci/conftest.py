@@ -22,7 +22,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
 import pytest
@@ -158,13 +158,16 @@ Answer = Callable[["_Handler"], None]
 
 
 class Fault:
-    """What the next `times` requests of this method and path (a pattern) get instead of the right answer."""
+    """What the next `times` requests of this method and path (a pattern) get instead of the right answer.
 
-    def __init__(self, method: str, path: str, answer: Answer, times: int = 1) -> None:
-        self.method, self.path, self.answer, self.left = method, re.compile(path), answer, times
+    An `early` one comes before the request's body is read.
+    """
 
-    def meets(self, method: str, path: str) -> bool:
-        if self.left < 1 or method != self.method or not self.path.search(path):
+    def __init__(self, method: str, path: str, answer: Answer, times: int = 1, *, early: bool = False) -> None:
+        self.method, self.path, self.answer, self.left, self.early = method, re.compile(path), answer, times, early
+
+    def meets(self, method: str, path: str, early: bool) -> bool:
+        if self.left < 1 or method != self.method or not self.path.search(path) or early is not self.early:
             return False
         self.left -= 1
         return True
@@ -177,35 +180,41 @@ class Seen(NamedTuple):
     path: str
     authorization: str
     body: bytes
+    headers: dict[str, str]
 
 
 class LittleRegistry:
-    """As much of a registry as a push and a pull need, in memory, on a real socket; it misbehaves on request."""
+    """A registry in memory, on a real socket, that keeps a log of what came over the wire and misbehaves on request."""
 
-    def __init__(self, certificate: tuple[Path, Path] | None = None) -> None:
+    def __init__(self, certificate: tuple[Path, Path] | None = None, authority: Path | None = None) -> None:
         self.blobs: dict[str, bytes] = {}
         self.manifests: dict[str, tuple[str, bytes]] = {}
+        self.uploads: dict[str, bytes] = {}
         self.seen: list[Seen] = []
         self.faults: list[Fault] = []
         self.challenge = ""
         self.accepted: set[str] = set()
         self.token_for: set[str] = {""}
         self.token = b'{"token":"good"}'
-        methods = {f"do_{method}": _Handler.do_any for method in ("GET", "HEAD", "POST", "PUT")}
-        handler = type("Handler", (_Handler,), {"registry": self, **methods})
+        self.mounts = self.lists_referrers = self.filters = self.ranges = False
+        self.page = 2
+        handler = type("Handler", (_Handler,), {"registry": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         if certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*certificate)
+            if authority is not None:
+                context.verify_mode = ssl.CERT_REQUIRED
+                context.load_verify_locations(authority)
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self.host = f"127.0.0.1:{self._server.server_port}"
         self.url = f"{'https' if certificate else 'http'}://{self.host}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
-    def fail(self, method: str, path: str, answer: Answer, times: int = 1) -> None:
-        self.faults.append(Fault(method, path, answer, times))
+    def fail(self, method: str, path: str, answer: Answer, times: int = 1, *, early: bool = False) -> None:
+        self.faults.append(Fault(method, path, answer, times, early=early))
 
     def want_basic(self, username: str, password: str) -> None:
         self.challenge = 'Basic realm="little"'
@@ -227,6 +236,7 @@ class LittleRegistry:
 class _Handler(BaseHTTPRequestHandler):
     registry: LittleRegistry
     protocol_version = "HTTP/1.1"
+    timeout = 30
 
     def handle_one_request(self) -> None:
         try:
@@ -238,11 +248,13 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing: `seen` is the log."""
 
     def do_any(self) -> None:
+        if fault := self._fault(early=True):
+            self._note(b"")
+            fault.answer(self)
+            return
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        authorization = self.headers.get("Authorization", "")
-        self.registry.seen.append(Seen(self.command, self.path, authorization, body))
-        fault = next((each for each in self.registry.faults if each.meets(self.command, self.path)), None)
-        if fault is not None:
+        authorization = self._note(body)
+        if fault := self._fault(early=False):
             fault.answer(self)
         elif self.path.startswith("/token"):
             self._give_token(authorization)
@@ -250,6 +262,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.answer(401, {"WWW-Authenticate": self.registry.challenge}, b'{"errors":[{"code":"UNAUTHORIZED"}]}')
         else:
             self._serve(body)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_any  # noqa: N815 - http.server's names
+
+    def _note(self, body: bytes) -> str:
+        authorization = self.headers.get("Authorization", "")
+        self.registry.seen.append(Seen(self.command, self.path, authorization, body, dict(self.headers)))
+        return authorization
+
+    def _fault(self, *, early: bool) -> Fault | None:
+        return next((each for each in self.registry.faults if each.meets(self.command, self.path, early)), None)
 
     def answer(self, status: int, headers: dict[str, str] | None = None, body: bytes = b"") -> None:
         self.send_response(status)
@@ -268,33 +290,96 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self, body: bytes) -> None:
         path, _, query = self.path.partition("?")
         name = path.rpartition("/")[2]
-        match (self.command, "manifests" if "/manifests/" in path else "blobs" if "/blobs/" in path else ""):
-            case ("PUT", "manifests"):
-                digest = "sha256:" + hashlib.sha256(body).hexdigest()
-                for key in (name, digest):
-                    self.registry.manifests[key] = (self.headers["Content-Type"], body)
-                self.answer(201, {"Docker-Content-Digest": digest})
-            case ("POST", "blobs"):
-                self.answer(202, {"Location": f"{path}1?state=secret"})
-            case ("PUT", "blobs"):
-                self._keep(parse_qs(query)["digest"][0], body)
-            case (_, "manifests") if name in self.registry.manifests:
+        kinds = ("/manifests/", "/blobs/uploads/", "/blobs/", "/referrers/", "/tags/list")
+        match (self.command, next((kind for kind in kinds if kind in path), "")):
+            case ("PUT", "/manifests/"):
+                self._keep_manifest(name, body)
+            case ("DELETE", "/manifests/"):
+                self.answer(202 if self.registry.manifests.pop(name, None) else 404)
+            case (method, "/blobs/uploads/"):
+                self._upload(method, path, name, parse_qs(query), body)
+            case (_, "/manifests/") if name in self.registry.manifests:
                 kind, raw = self.registry.manifests[name]
-                digest = "sha256:" + hashlib.sha256(raw).hexdigest()
-                self.answer(200, {"Content-Type": kind, "Docker-Content-Digest": digest, **length(raw)}, raw)
-            case (_, "blobs") if name in self.registry.blobs:
-                self.answer(200, length(self.registry.blobs[name]), self.registry.blobs[name])
-            case (_, ""):
+                self.answer(200, {"Content-Type": kind, "Docker-Content-Digest": digest(raw), **length(raw)}, raw)
+            case (_, "/blobs/") if name in self.registry.blobs:
+                self._give(self.registry.blobs[name])
+            case (_, "/tags/list"):
+                tags = sorted(name for name in self.registry.manifests if ":" not in name)
+                self._give_page(path, parse_qs(query), tags, lambda page: {"name": "x", "tags": page})
+            case (_, "/referrers/") if self.registry.lists_referrers:
+                self._give_referrers(path, name, parse_qs(query))
+            case ("GET" | "HEAD", "") if path == "/v2/":
                 self.answer(200)
             case _:
                 self.answer(404, {}, b'{"errors":[{"code":"UNKNOWN","message":"not here"}]}')
 
-    def _keep(self, digest: str, body: bytes) -> None:
-        if digest != "sha256:" + hashlib.sha256(body).hexdigest():
+    def _keep_manifest(self, name: str, body: bytes) -> None:
+        for key in (name, digest(body)):
+            self.registry.manifests[key] = (self.headers["Content-Type"], body)
+        subject = json.loads(body).get("subject") if self.registry.lists_referrers else None
+        listed = {"OCI-Subject": subject["digest"]} if subject else {}
+        self.answer(201, {"Docker-Content-Digest": digest(body), **listed})
+
+    def _upload(self, method: str, path: str, name: str, query: dict[str, list[str]], body: bytes) -> None:
+        uploads = self.registry.uploads
+        if method == "POST":
+            if self.registry.mounts and query.get("mount", [""])[0] in self.registry.blobs:
+                self.answer(201, {"Docker-Content-Digest": query["mount"][0]})
+                return
+            new = str(len(self.registry.seen))
+            uploads[new] = b""
+            self.answer(202, {"Location": f"{path}{new}?state=secret"})
+        elif name not in uploads and method != "PUT":
+            self.answer(404, {}, b'{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}')
+        elif method == "PUT":
+            self._keep(query["digest"][0], uploads.pop(name, b"") + body)
+        elif method == "PATCH" and int(self.headers["Content-Range"].partition("-")[0]) != len(uploads[name]):
+            self.answer(416)
+        else:
+            uploads[name] += body
+            state = {"Location": self.path, "Range": f"0-{max(len(uploads[name]) - 1, 0)}"}
+            self.answer(202 if method == "PATCH" else 204, state)
+
+    def _keep(self, promised: str, body: bytes) -> None:
+        if promised != digest(body):
             self.answer(400, {}, b'{"errors":[{"code":"DIGEST_INVALID"}]}')
             return
-        self.registry.blobs[digest] = body
-        self.answer(201, {"Docker-Content-Digest": digest})
+        self.registry.blobs[promised] = body
+        self.answer(201, {"Docker-Content-Digest": promised})
+
+    def _give(self, content: bytes) -> None:
+        found = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        if not found or not self.registry.ranges:
+            self.answer(200, length(content), content)
+            return
+        start = int(found[1])
+        self.answer(206, {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"}, content[start:])
+
+    def _give_page(self, path: str, query: dict[str, list[str]], items: list[Any], shape: Callable[[Any], Any]) -> None:
+        start = int(query.get("from", ["0"])[0])
+        page, more = items[start : start + self.registry.page], start + self.registry.page < len(items)
+        link = {"Link": f'<{path}?from={start + self.registry.page}>; rel="next"'} if more else {}
+        index = {"Content-Type": doc.INDEX} if "/referrers/" in path else {"Content-Type": "application/json"}
+        self.answer(200, {**index, **link, **self.more()}, json.dumps(shape(page)).encode())
+
+    def more(self) -> dict[str, str]:
+        return {"OCI-Filters-Applied": "artifactType"} if self.registry.filters else {}
+
+    def _give_referrers(self, path: str, name: str, query: dict[str, list[str]]) -> None:
+        wanted = query.get("artifactType", [""])[0] if self.registry.filters else ""
+        items = [
+            {"mediaType": kind, "digest": key, "size": len(raw), "artifactType": json.loads(raw)["artifactType"]}
+            for key, (kind, raw) in self.registry.manifests.items()
+            if ":" in key and (json.loads(raw).get("subject") or {}).get("digest") == name
+        ]
+        chosen = [each for each in items if wanted in ("", each["artifactType"])]
+        self._give_page(
+            path, query, chosen, lambda page: {"schemaVersion": 2, "mediaType": doc.INDEX, "manifests": page}
+        )
+
+
+def digest(content: bytes) -> str:
+    return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
 def length(content: bytes) -> dict[str, str]:
@@ -306,8 +391,8 @@ def little_registry() -> Iterator[Callable[..., LittleRegistry]]:
     """Start registries that misbehave on request: `little_registry()`, `little_registry(certificate)` for TLS."""
     started: list[LittleRegistry] = []
 
-    def start(certificate: tuple[Path, Path] | None = None) -> LittleRegistry:
-        started.append(LittleRegistry(certificate))
+    def start(certificate: tuple[Path, Path] | None = None, authority: Path | None = None) -> LittleRegistry:
+        started.append(LittleRegistry(certificate, authority))
         return started[-1]
 
     yield start

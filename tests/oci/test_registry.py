@@ -95,7 +95,7 @@ def test_children_go_before_parents_and_tags_last(small, little):
     store, image = small
     send(store, image, little.host, "latest", "stable")
     put_paths = [seen.path.rpartition("/")[2] for seen in little.calls("PUT")]
-    blobs = [path for path in put_paths if path.startswith("1?")]
+    blobs = [path for path in put_paths if "?state=secret" in path]
     children = [entry.digest for entry in doc.decode_index(read_verified(store, image)).manifests]
     assert put_paths == [*blobs, *children, image.digest, "latest", "stable", "1.0"]
     assert len(blobs) == len(set(blobs)) == 6
