@@ -32,6 +32,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("cache prune", "cache:prune"),
     ("build", "build:build"),
     ("merge", "merge:merge"),
+    ("rules", "rules:rules"),
     ("audit", "audit:audit"),
     ("diff", "diff:diff"),
     ("login", "login:login"),
