@@ -38,6 +38,7 @@ window.addEventListener("afterprint", () => {
 });
 
 const SHAPE = ["x", "y", "width", "height"];
+const sayingOf = (group) => group.querySelector("title").textContent;
 const shapeOf = (rect) => SHAPE.map((name) => Number(rect.getAttribute(name)));
 const setShape = (rect, shape) => SHAPE.forEach((name, at) => rect.setAttribute(name, shape[at].toFixed(1)));
 
@@ -105,7 +106,7 @@ for (const figure of all(".map")) {
     rest();
   };
   const rest = () => {
-    readout.textContent = near ? `${near.group.dataset.name}: ${near.group.dataset.size}, ${near.group.dataset.share}. ` : idle;
+    readout.textContent = near ? `${sayingOf(near.group)}. ` : idle;
     if (!near) return;
     const back = document.createElement("button");
     back.type = "button";
@@ -118,7 +119,7 @@ for (const figure of all(".map")) {
   for (const block of blocks) {
     block.group.setAttribute("tabindex", "0");
     block.group.setAttribute("role", "button");
-    block.group.setAttribute("aria-label", `${block.group.dataset.name}, ${block.group.dataset.size}`);
+    block.group.setAttribute("aria-label", sayingOf(block.group));
     const toggle = () => show(near ? null : block);
     block.group.addEventListener("click", toggle);
     block.group.addEventListener("keydown", (event) => {
@@ -129,7 +130,7 @@ for (const figure of all(".map")) {
   svg.setAttribute("role", "group");
   svg.addEventListener("mouseover", (event) => {
     const cell = event.target.closest(".cell");
-    if (cell) readout.textContent = `${cell.dataset.package}: ${cell.dataset.size}, ${cell.dataset.share}`;
+    if (cell) readout.textContent = sayingOf(cell);
   });
   svg.addEventListener("mouseleave", rest);
   rest();

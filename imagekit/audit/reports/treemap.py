@@ -18,7 +18,7 @@ WIDTH, HEIGHT = 1200.0, 640.0
 HEAD = 20.0
 """Height of a module's title, where its box has room for one."""
 _GAP = 2.0
-_LEAST_MODULE, _LEAST_PACKAGE = 260.0, 24.0
+_LEAST_MODULE, _LEAST_PACKAGE = 260.0, 36.0
 """Smallest area that can be seen and pointed at; what is smaller is put together."""
 _HUES = 9
 STANDARD, OTHER = "Go standard library", "no module known"
