@@ -33,6 +33,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("build", "build:build"),
     ("merge", "merge:merge"),
     ("rules", "rules:rules"),
+    ("lock", "lock:lock"),
     ("audit", "audit:audit"),
     ("diff", "diff:diff"),
     ("login", "login:login"),

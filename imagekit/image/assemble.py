@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
 from imagekit.errors import ConfigError
+from imagekit.image.bases import SCRATCH, Base, inherited, without_provided
 from imagekit.image.kept import LayerCache
 from imagekit.image.layering import Stratum, merged, program_stratum, strata
 from imagekit.image.needs import Need, decide
@@ -15,7 +17,7 @@ from imagekit.image.recipe import Recipe, require_possible
 from imagekit.image.rootfs import MTIME
 from imagekit.image.shipped import Program, distinct
 from imagekit.image.variants import added_layers
-from imagekit.image.words import Origin, annotations_of, labels_of, timestamp
+from imagekit.image.words import Origin, annotations_of, based_on, labels_of, timestamp
 from imagekit.oci.blobs import BlobStore, put
 from imagekit.oci.documents import (
     CONFIG,
@@ -46,6 +48,7 @@ class PlatformImage(msgspec.Struct, frozen=True):
     config: Descriptor
     layers: tuple[Descriptor, ...]
     rootfs: tuple[Need, ...]
+    base: Base | None = None
 
 
 class Assembled(msgspec.Struct, frozen=True):
@@ -57,6 +60,8 @@ class Assembled(msgspec.Struct, frozen=True):
     labels: dict[str, str]
     tree: tuple[Entry, ...]
     """Constant pieces and extra files of all platforms in one: the content of dist/rootfs/<name>.tar."""
+    base: str = SCRATCH
+    """What a Dockerfile builds on."""
 
 
 class _Common(msgspec.Struct, frozen=True):
@@ -70,6 +75,7 @@ class _Common(msgspec.Struct, frozen=True):
     annotations: dict[str, str]
     root: Path
     compression: Compression
+    bases: Mapping[Platform, Base]
 
 
 def compression_of(recipe: Recipe) -> Compression:
@@ -89,10 +95,12 @@ def assemble(
     cache: LayerCache,
     workers: Workers,
     variant: str = "",
+    bases: Mapping[Platform, Base] = MappingProxyType({}),
 ) -> Assembled:
     """Write the image of `programs`, one platform each in their order, and its index into `store`.
 
-    Platforms are packed side by side under `workers`; their number decides no byte.
+    Platforms are packed side by side under `workers`; their number decides no byte. `bases` has one for each stated
+    platform of a recipe that is not built on scratch; `store` holds their layers.
 
     `created` is in seconds since 1970; paths in the recipe, whose templates are filled, are relative to `root`.
     Nothing else decides the bytes. Raises `ConfigError` for what cannot be packed as asked, two programs of one
@@ -106,6 +114,7 @@ def assemble(
         variant=variant,
         created=created,
         labels=labels_of(recipe, name, origin, created),
+        bases=bases,
         annotations=annotations_of(recipe, name, origin, created),
         root=root,
         compression=compression,
@@ -123,6 +132,7 @@ def assemble(
         tuple(image for image, _ in made),
         common.labels,
         merged(below for _, below in made),
+        next((base.pinned for base in bases.values()), SCRATCH),
     )
 
 
@@ -130,21 +140,27 @@ def _platform(
     store: BlobStore, common: _Common, platform: Platform, program: Program, cache: LayerCache
 ) -> tuple[PlatformImage, tuple[Stratum, ...]]:
     """The image of one platform, and the strata below its program."""
-    decided = decide(common.recipe, program.needs)
-    below = strata(common.recipe, decided, common.root)
+    base = common.bases.get(platform)
+    decided = without_provided(common.recipe, decide(common.recipe, program.needs), base)
+    below = strata(common.recipe, decided, common.root, base.standing.folders if base else {})
     layers = [
         (cache.layer(store, stratum.entries, mtime=MTIME, compression=common.compression), _history(common, stratum))
         for stratum in (*below, program_stratum(common.recipe, program, below))
     ]
     layers += _variant(store, common, platform)
-    config = put(store, encode(_config(common, platform, layers)), CONFIG)
+    config = put(store, encode(_config(common, platform, base, layers)), CONFIG)
     manifest = Manifest(
         config=config,
-        layers=tuple(layer.descriptor for layer, _ in layers),
-        annotations=common.annotations,
+        layers=tuple(layer.descriptor for layer in _all(base, layers)),
+        annotations=common.annotations | (based_on(base.reference, base.digest) if base else {}),
     )
     stated = put(store, encode(manifest), MANIFEST, platform=PlatformObject.of(platform))
-    return PlatformImage(platform, program, stated, config, manifest.layers, decided), below
+    return PlatformImage(platform, program, stated, config, manifest.layers, decided, base), below
+
+
+def _all(base: Base | None, layers: Sequence[tuple[Layer, History]]) -> tuple[Layer, ...]:
+    """The base's layers, then ours."""
+    return (*(base.layers if base else ()), *(layer for layer, _ in layers))
 
 
 def _variant(store: BlobStore, common: _Common, platform: Platform) -> list[tuple[Layer, History]]:
@@ -165,15 +181,17 @@ def _history(common: _Common, stratum: Stratum) -> History:
     )
 
 
-def _config(common: _Common, platform: Platform, layers: Sequence[tuple[Layer, History]]) -> ImageConfig:
+def _config(
+    common: _Common, platform: Platform, base: Base | None, layers: Sequence[tuple[Layer, History]]
+) -> ImageConfig:
     return ImageConfig(
         created=timestamp(common.created),
         architecture=platform.architecture,
         os=platform.os,
         variant=platform.variant,
-        config=_runtime(common),
-        rootfs=RootFS(diff_ids=tuple(layer.diff_id for layer, _ in layers)),
-        history=tuple(history for _, history in layers),
+        config=inherited(base.image.config.config if base else None, _runtime(common)),
+        rootfs=RootFS(diff_ids=tuple(layer.diff_id for layer in _all(base, layers))),
+        history=(*(base.history if base else ()), *(history for _, history in layers)),
     )
 
 

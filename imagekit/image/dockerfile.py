@@ -6,7 +6,8 @@ Text only: values in, text out; the templates stand in `templates/`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -34,6 +35,8 @@ class BakeTarget(msgspec.Struct, frozen=True):
     dockerfile: str
     platforms: tuple[str, ...]
     tags: tuple[str, ...]
+    contexts: dict[str, str] = {}
+    """Name in a Dockerfile's FROM -> where that image is."""
 
 
 def scratch_dockerfile(recipe: Recipe, image: Assembled, cache: LayerCache | None = None) -> str:
@@ -88,13 +91,14 @@ def source_dockerfile(
     return _rendered(SOURCE, values, cache)
 
 
-def bake_target(recipe: Recipe, image: Assembled) -> BakeTarget:
+def bake_target(recipe: Recipe, image: Assembled, contexts: Mapping[str, str] = MappingProxyType({})) -> BakeTarget:
     """The target of an image; without tags it is `latest`."""
     repository = recipe.repository or f"{LOCAL_REPOSITORY}/{recipe.id.lower()}"
     suffix = image.name.removeprefix(recipe.id)
     tags = tuple(f"{repository}:{tag}{suffix}" for tag in recipe.tags or ("latest",))
     platforms = tuple(str(one.program.requested) for one in image.images)
-    return BakeTarget(re.sub(r"[^A-Za-z0-9_-]", "_", image.name), f"Dockerfile.{image.name}", platforms, tags)
+    name = re.sub(r"[^A-Za-z0-9_-]", "_", image.name)
+    return BakeTarget(name, f"Dockerfile.{image.name}", platforms, tags, dict(contexts))
 
 
 def bake_file(targets: Sequence[BakeTarget], cache: LayerCache | None = None) -> str:
@@ -117,6 +121,7 @@ def _runtime(recipe: Recipe, image: Assembled) -> dict[str, Any]:
     """How the image runs: the same in both Dockerfiles and in the configuration that imagekit writes."""
     return {
         "image": image.name,
+        "base": image.base,
         "labels": [list(pair) for pair in sorted(image.labels.items())],
         "env": [list(pair) for pair in recipe.env.items()],
         "user": recipe.user,

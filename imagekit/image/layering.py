@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
@@ -25,13 +26,16 @@ class Stratum(msgspec.Struct, frozen=True):
     entries: tuple[Entry, ...]
 
 
-def strata(recipe: Recipe, decided: tuple[Need, ...], root: Path) -> tuple[Stratum, ...]:
+def strata(
+    recipe: Recipe, decided: tuple[Need, ...], root: Path, folders: Mapping[str, Entry] = MappingProxyType({})
+) -> tuple[Stratum, ...]:
     """The pieces that were decided on, in the order of `Piece`, then one layer for each rule of `rootfs.files`.
 
+    `folders` are those of the base.
     A folder that a lower layer gave a mode and an owner keeps them in the layers above. Raises `ConfigError` if a path
     is a folder in one layer and a file in another.
     """
-    known: dict[str, Entry] = {_TMP.path: _TMP}
+    known: dict[str, Entry] = {_TMP.path: _TMP, **folders}
     return tuple(_on_top_of(known, stratum) for stratum in _plain(recipe, decided, root))
 
 

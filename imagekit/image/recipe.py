@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import msgspec
 
 from imagekit.audit.needs import Piece as Piece
-from imagekit.errors import ConfigError
+from imagekit.errors import ConfigError, UsageError
+from imagekit.oci.reference import Reference
 
 _ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 _REPOSITORY = re.compile(r"[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*")
@@ -154,12 +155,16 @@ def _naming(recipe: Recipe) -> Iterator[Mistake]:
 
 
 def _base(base: str) -> Iterator[Mistake]:
-    if base != "scratch":
-        yield Mistake(
-            ("base",),
-            f"{base!r}: this version builds on `scratch` only; a registry or oci: base would be shipped unexamined",
-            "write `base: scratch`, and bring extra files in with rootfs.files",
-        )
+    """`scratch`, `oci:FOLDER[:NAME]`, or a reference; a name without a host would be docker.io's, and is refused."""
+    if base == "scratch" or (base.startswith("oci:") and len(base) > len("oci:")):
+        return
+    try:
+        named = Reference.parse(base)
+    except UsageError as error:
+        yield Mistake(("base",), error.message, "write scratch, oci:FOLDER, or host/repository:tag")
+        return
+    if named.host == "docker.io" and not base.startswith("docker.io/"):
+        yield Mistake(("base",), f"{base!r} names no registry", f"write docker.io/{named.repository}, or oci:{base}")
 
 
 def _rootfs(rootfs: RootFilesystem) -> Iterator[Mistake]:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
+from imagekit.content import Digest
 from imagekit.errors import ConfigError
 from imagekit.image.recipe import Recipe
 
@@ -40,7 +41,7 @@ def timestamp(epoch: int) -> str:
 
 
 def annotations_of(recipe: Recipe, name: str, origin: Origin, created: int) -> dict[str, str]:
-    """Annotations for the index and for every manifest; the recipe's own win. No `base.name`: there is no base."""
+    """Annotations for the index and for every manifest; the recipe's own win."""
     return _known(name, origin, created) | recipe.annotations
 
 
@@ -62,6 +63,14 @@ def _known(name: str, origin: Origin, created: int) -> dict[str, str]:
         MODULE_SUM: origin.module_sum,
     }
     return {key: value for key, value in sorted(said.items()) if value}
+
+
+def based_on(name: str, digest: Digest) -> dict[str, str]:
+    """What a manifest says of its base (image-spec annotations.md): `digest` is that of the manifest below it.
+
+    `name` is a registry's reference, '' for a base that has none.
+    """
+    return {_OCI + "base.digest": digest} | ({_OCI + "base.name": name} if name else {})
 
 
 def without_credentials(source: str) -> str:

@@ -15,7 +15,7 @@ from imagekit.oci.store import Layout
 from imagekit.pipeline.ground import Ground
 from imagekit.pipeline.manifest import Listed
 from imagekit.sbom.inventory import Component, Inventory, of_program
-from imagekit.sbom.pieces import piece_component
+from imagekit.sbom.pieces import base_component, piece_component
 
 if TYPE_CHECKING:
     from imagekit.pipeline.shipping import Packed, Passed
@@ -64,10 +64,13 @@ def _pieces(one: Passed, images: Sequence[Packed], folder: Path) -> tuple[Compon
         for made in image.assembled.images:
             if made.program.digest != one.inspected.artifact.digest:
                 continue
+            if made.base is not None:
+                found["base"] = base_component(made.base.name, made.base.pinned, made.base.digest)
             config = decode_config(read_verified(layout, made.config))
-            for history, diff_id in zip(config.history or (), config.rootfs.diff_ids, strict=True):
+            told = [history for history in config.history or () if not history.empty_layer]
+            for history, diff_id in zip(told, config.rootfs.diff_ids, strict=True):
                 name = history.created_by.removeprefix("imagekit: ")
-                if name in set(Piece):
+                if history.created_by != name and name in set(Piece):
                     found.setdefault(name, _piece(image, Piece(name), diff_id))
     return tuple(found[name] for name in sorted(found))
 

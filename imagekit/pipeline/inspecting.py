@@ -11,10 +11,11 @@ from imagekit.binary.facts import BinaryFacts, CgoUse, Linkage
 from imagekit.binary.functions import FunctionTable, read_functions
 from imagekit.binary.reader import read
 from imagekit.content import canonical_json, hex_of
+from imagekit.errors import FormatError
 from imagekit.golang.artifact import Artifact
 from imagekit.image.needs import Need, needs
 
-FORMAT = 2
+FORMAT = 3
 """Raised when the readers learn something new about the same bytes."""
 
 
@@ -52,6 +53,13 @@ class LinkedNames:
     def where_starts(self, prefix: str, /) -> int | None:
         """Offset in the file of the first name that begins with `prefix` (`audit.subject.FunctionNames`)."""
         return self.table.where_starts(prefix) if self.table is not None else None
+
+    def packages(self) -> tuple[str, ...] | None:
+        """Import paths of what was linked in, sorted; None where no table can be read."""
+        try:
+            return tuple(sorted(self.table.packages())) if self.table is not None else None
+        except FormatError:
+            return None
 
 
 def inspect(artifact: Artifact, cache: Path) -> Inspected:

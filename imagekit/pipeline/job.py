@@ -11,6 +11,7 @@ import msgspec
 from imagekit.audit.finding import Finding
 from imagekit.audit.judge import Report, judge
 from imagekit.pipeline.compiling import Compiled, compile_all
+from imagekit.pipeline.foundation import Foundations, lay
 from imagekit.pipeline.ground import Ground
 from imagekit.pipeline.inspecting import inspect
 from imagekit.pipeline.judging import ask, findings_of_failure, learn, subjects_of
@@ -51,9 +52,10 @@ def build(ground: Ground, cancellation: Cancellation) -> Generator[Event, None, 
     yield from _ambient(sources)
     yield from _unsigned(ground)
     yield from _check(ground, sources, cancellation)
+    foundations = lay(ground, cancellation)
     compiled = yield from _compile(ground, sources, cancellation)
     judgeable, findings = _examine(ground, compiled, cancellation)
-    return (yield from conclude(ground, judgeable, sources.weaknesses, findings, cancellation))
+    return (yield from conclude(ground, judgeable, sources.weaknesses, findings, foundations, cancellation))
 
 
 def conclude(
@@ -61,10 +63,11 @@ def conclude(
     judgeable: Sequence[Passed],
     weaknesses: Sequence[Weakness],
     findings: Sequence[Finding],
+    foundations: Foundations,
     cancellation: Cancellation,
 ) -> Generator[Event, None, Outcome]:
     """The second half: judge what was built here or elsewhere, and write it if it may be shipped."""
-    report = _judge(ground, judgeable, weaknesses, findings, cancellation)
+    report = _judge(ground, judgeable, weaknesses, findings, foundations, cancellation)
     if report.exit_code(ground.request.fail_on):
         return Refusal(report)
     yield from _told(judgeable)
@@ -72,7 +75,7 @@ def conclude(
         write_part(ground.request.partial, ground, judgeable, weaknesses)
         return Built(ground, report, Shipped(()))
     yield Phase("writing")
-    shipped = write(ground, judgeable, report, cancellation)
+    shipped = write(ground, judgeable, report, foundations, cancellation)
     yield from (Said(sentence) for sentence in shipped.said)
     return Built(ground, report, shipped)
 
@@ -147,6 +150,7 @@ def _judge(
     judgeable: Sequence[Passed],
     weaknesses: Sequence[Weakness],
     findings: Sequence[Finding],
+    foundations: Foundations,
     cancellation: Cancellation,
 ) -> Report:
     subjects = [
@@ -155,7 +159,15 @@ def _judge(
         for subject in subjects_of(ground, one.ready, one.inspected, one.asked, cancellation)
     ]
     today = datetime.datetime.now(datetime.UTC).date()
-    return judge(subjects, ground.policy, today=today, weaknesses=weaknesses, findings=findings)
+    return judge(
+        [*subjects, *foundations.subjects],
+        ground.policy,
+        today=today,
+        weaknesses=weaknesses,
+        findings=findings,
+        skips=foundations.skips,
+        other=foundations.other,
+    )
 
 
 def _told(judgeable: Sequence[Passed]) -> Generator[Event, None, None]:

@@ -146,6 +146,8 @@ def subjects_of(
     """
     graph = None if ready.settings is None else cache(lambda: graph_of(listing(ground, ready, cancellation)))
     path = f"bin/{ready.target.slug}/{ready.target.filename}"
+    names = LinkedNames(inspected.artifact.path)
+    packages = names.packages() if ground.policy.forbidden_packages else None
     for facts in inspected.slices:
         label = f"{path}#{facts.slice}" if facts.slice else path
         yield Subject(
@@ -153,7 +155,8 @@ def subjects_of(
             digest=inspected.artifact.digest,
             size=inspected.artifact.size,
             facts=facts,
-            functions=LinkedNames(inspected.artifact.path),
+            functions=names,
+            packages=packages,
             expected=_expected(ground, ready, asked),
             imports=graph,
             source=Source(kind="file", path=label),

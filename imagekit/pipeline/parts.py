@@ -14,6 +14,7 @@ from imagekit.binary.facts import GoModule
 from imagekit.content import Digest, digest_of, hash_file, readable_json, write_whole
 from imagekit.errors import IntegrityError, UnreadableError, UsageError
 from imagekit.golang.artifact import Artifact
+from imagekit.pipeline.foundation import lay
 from imagekit.pipeline.ground import Ground
 from imagekit.pipeline.inspecting import inspect
 from imagekit.pipeline.judging import Asked
@@ -129,7 +130,7 @@ def merge(ground: Ground, folders: Sequence[Path], cancellation: Cancellation) -
     _require_all(ground, [part for _, part in parts])
     weaknesses = sorted({weakness for _, part in parts for weakness in part.weaknesses})
     ordered = [found[target.id] for target in ground.targets]
-    return (yield from conclude(ground, ordered, weaknesses, (), cancellation))
+    return (yield from conclude(ground, ordered, weaknesses, (), lay(ground, cancellation), cancellation))
 
 
 def read_part(folder: Path) -> Part:

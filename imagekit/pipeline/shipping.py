@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from imagekit.content import Digest, digest_of, hash_file, hex_of, write_whole
 from imagekit.errors import IntegrityError
 from imagekit.image.archives import program_entry, write_archive
 from imagekit.image.assemble import Assembled, assemble
+from imagekit.image.bases import CONTEXT, LAYOUT, Base, bring, open_layout
 from imagekit.image.compiling import source_step
 from imagekit.image.dockerfile import bake_file, bake_target, scratch_dockerfile, source_dockerfile
 from imagekit.image.kept import LayerCache
@@ -26,11 +28,13 @@ from imagekit.oci.documents import CONTAINERD_NAME, REF_NAME, Descriptor, Index
 from imagekit.oci.hybrid import NamedImage
 from imagekit.oci.store import Layout
 from imagekit.pipeline.describing import describe
+from imagekit.pipeline.foundation import Foundation, Foundations
 from imagekit.pipeline.ground import Ground
 from imagekit.pipeline.inspecting import Inspected
 from imagekit.pipeline.judging import Asked
 from imagekit.pipeline.manifest import Listed, artifacts_json
 from imagekit.pipeline.ready import Ready
+from imagekit.platform import Platform
 from imagekit.workers import Cancellation, Workers
 
 SUMS = "SHA256SUMS"
@@ -83,12 +87,19 @@ class Shipped(msgspec.Struct, frozen=True):
     """A sentence for each kept layer, and each package that layers are made from, that was not what it had been."""
 
 
-def ship(ground: Ground, passed: Sequence[Passed], report: Report, folder: Path, cancellation: Cancellation) -> Shipped:
+def ship(
+    ground: Ground,
+    passed: Sequence[Passed],
+    report: Report,
+    foundations: Foundations,
+    folder: Path,
+    cancellation: Cancellation,
+) -> Shipped:
     """Write everything of dist/ into `folder`; the last file is SHA256SUMS, which lists all others."""
     cache = LayerCache(ground.request.cache / "layers")
     workers = Workers(ground.request.jobs, cancellation)
     listed = [entry for _, entry in workers.each(partial(_binary, folder), passed)]
-    images = tuple(_images(ground, passed, folder, cache, workers))
+    images = tuple(_images(ground, passed, foundations, folder, cache, workers))
     listed += _archives(ground, passed, folder, cache)
     listed += _docker(ground, passed, images, folder, cache)
     listed += describe(ground, passed, images, folder)
@@ -122,7 +133,12 @@ def _binary(folder: Path, one: Passed) -> Listed:
 
 
 def _images(
-    ground: Ground, passed: Sequence[Passed], folder: Path, cache: LayerCache, workers: Workers
+    ground: Ground,
+    passed: Sequence[Passed],
+    foundations: Foundations,
+    folder: Path,
+    cache: LayerCache,
+    workers: Workers,
 ) -> Iterator[Packed]:
     layout = Layout.create(folder / "oci", durable=False)
     made: list[Packed] = []
@@ -130,6 +146,7 @@ def _images(
         programs, origin = _programs(recipe, passed)
         if not programs:
             continue
+        bases = _based(foundations.of(recipe), layout)
         for variant in ("", *recipe.variants):
             assembled = assemble(
                 layout,
@@ -141,12 +158,22 @@ def _images(
                 cache=cache,
                 workers=workers,
                 variant=variant,
+                bases=bases,
             )
             tags = tuple(f"{tag}-{variant}" if variant else tag for tag in recipe.tags)
             repository = recipe.repository or f"{LOCAL}/{recipe.id.lower()}"
             made.append(Packed(recipe, assembled, ShippedImage(assembled.name, assembled.index, repository, tags)))
     layout.set_index(Index(manifests=tuple(_named(image.shipped) for image in made)))
     return iter(made)
+
+
+def _based(foundation: Foundation | None, layout: Layout) -> Mapping[Platform, Base]:
+    """The bases of an image, their layers in `layout`."""
+    if foundation is None:
+        return {}
+    for base in foundation.bases.values():
+        bring(base.layers, foundation.store, layout)
+    return foundation.bases
 
 
 def _named(image: ShippedImage) -> Descriptor:
@@ -212,9 +239,19 @@ def _docker(
             write_whole(folder / f"Dockerfile.{name}.source", source.encode())
             yield _text(folder, "dockerfile", f"Dockerfile.{name}.source")
     if images:
-        bake = bake_file([bake_target(image.recipe, image.assembled) for image in images], cache)
+        targets = [bake_target(image.recipe, image.assembled, _contexts(ground, image.recipe)) for image in images]
+        bake = bake_file(targets, cache)
         write_whole(folder / "docker-bake.hcl", bake.encode())
         yield _text(folder, "bake", "docker-bake.hcl")
+
+
+def _contexts(ground: Ground, recipe: Recipe) -> dict[str, str]:
+    """Where BuildKit finds a base that is a local layout, seen from dist/."""
+    if not recipe.base.startswith(LAYOUT):
+        return {}
+    layout, name = open_layout(recipe.base, ground.root)
+    place = Path(os.path.relpath(layout.path.absolute(), ground.output.absolute())).as_posix()
+    return {CONTEXT: f"oci-layout://{place}@{layout.resolve(name).digest}"}
 
 
 def _text(folder: Path, kind: str, inside: str) -> Listed:

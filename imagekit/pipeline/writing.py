@@ -17,6 +17,7 @@ from imagekit.image import rootfs
 from imagekit.image.assemble import compression_of
 from imagekit.image.files import matches
 from imagekit.image.recipe import CertificateSetting, Recipe
+from imagekit.pipeline.foundation import Foundations
 from imagekit.pipeline.ground import Ground
 from imagekit.pipeline.inspecting import remember
 from imagekit.pipeline.parts import config_digest
@@ -34,15 +35,17 @@ class _Written(msgspec.Struct, frozen=True):
     shipped: Shipped
 
 
-def write(ground: Ground, passed: Sequence[Passed], report: Report, cancellation: Cancellation) -> Shipped:
+def write(
+    ground: Ground, passed: Sequence[Passed], report: Report, foundations: Foundations, cancellation: Cancellation
+) -> Shipped:
     """The finished output folder, swapped in whole; left as it is where every file is what it would be again."""
     place = ground.request.cache / "written" / hex_of(digest_of(str(ground.output.absolute()).encode()))
-    fingerprint = _fingerprint(ground, passed, report)
+    fingerprint = _fingerprint(ground, passed, report, foundations)
     known = _recall(place)
     if known is not None and known.fingerprint == fingerprint and _is_whole(ground, known.shipped, cancellation):
         return known.shipped
     with staged(ground.output) as folder:
-        shipped = ship(ground, passed, report, folder, cancellation)
+        shipped = ship(ground, passed, report, foundations, folder, cancellation)
         cancellation.check()
     remember(place, _Written(fingerprint, msgspec.structs.replace(shipped, said=())))
     return shipped
@@ -55,7 +58,7 @@ def _recall(place: Path) -> _Written | None:
         return None
 
 
-def _fingerprint(ground: Ground, passed: Sequence[Passed], report: Report) -> Digest:
+def _fingerprint(ground: Ground, passed: Sequence[Passed], report: Report, foundations: Foundations) -> Digest:
     """Of everything that decides a byte of dist/: settings, programs, the report, and the files that are packed."""
     said: list[Any] = [
         imagekit.__version__,
@@ -70,6 +73,7 @@ def _fingerprint(ground: Ground, passed: Sequence[Passed], report: Report) -> Di
         digest_of(audit_json(report)),
         sorted(_packed_files(ground)),
         rootfs.sources_digest(),
+        foundations.digests,
     ]
     return digest_of(canonical_json(said))
 

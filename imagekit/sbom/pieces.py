@@ -28,6 +28,17 @@ def piece_component(piece: Piece, diff_id: Digest, *, replaced: bool = False) ->
     )
 
 
+def base_component(name: str, pinned: str, digest: Digest) -> Component:
+    """The image below an image's own layers; `digest` is that of its manifest, a property since no file has it."""
+    return Component(
+        ref="base",
+        name=name,
+        version=digest,
+        kind=Kind.DATA,
+        properties=(("imagekit:base:digest", digest), ("imagekit:base:pinned", pinned)),
+    )
+
+
 def _wheel(piece: Piece) -> tuple[str, str]:
     """The wheel that a piece's content comes from, and its version; '' for what imagekit writes itself."""
     name = _WHEELS.get(piece, "")

@@ -211,7 +211,7 @@ def test_a_program_that_is_not_what_was_built(program: MakeProgram, image: MakeI
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        pytest.param({"base": "alpine:3"}, "`scratch` only", id="base"),
+        pytest.param({"base": "alpine:3"}, "names no registry", id="base"),
         pytest.param({"rootfs": {"files": [{"from": "x", "to": "/app"}]}}, "where the program belongs", id="program"),
         pytest.param({"rootfs": {"files": [{"from": "x", "to": "/etc/ssl"}]}}, "in the layer of", id="folder"),
         pytest.param({"rootfs": {"files": [{"from": "x", "to": "/tmp"}]}}, "in the layer of", id="tmp"),

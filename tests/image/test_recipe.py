@@ -81,8 +81,7 @@ def test_setting_of(rootfs: dict[str, Any], piece: Piece, setting: object) -> No
 @pytest.mark.parametrize(
     ("changes", "key", "says"),
     [
-        pytest.param({"base": "alpine:3"}, ("base",), "`scratch` only", id="registry base"),
-        pytest.param({"base": "oci:base"}, ("base",), "`scratch` only", id="layout base"),
+        pytest.param({"base": "alpine:3"}, ("base",), "names no registry", id="base without a registry"),
         pytest.param({"id": "../app"}, ("id",), "cannot name a file", id="id with a path"),
         pytest.param({"id": "app.source"}, ("id",), "another image's Dockerfile", id="id of a Dockerfile"),
         pytest.param({"repository": "Registry/App:1"}, ("repository",), "not a repository", id="repository with a tag"),

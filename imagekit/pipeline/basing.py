@@ -1,0 +1,163 @@
+"""Bases: what images are built on is fetched by digest, unpacked and judged. Touches disk, and registries where asked.
+
+A base is fetched once, into the cache, and found there by its digest afterwards, without any network.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+
+import imagekit
+from imagekit.audit.subjects.layers import Content, read_layer
+from imagekit.audit.subjects.merging import merged
+from imagekit.audit.subjects.program import Wishes
+from imagekit.audit.subjects.unpacking import Image, Unpacked
+from imagekit.content import Digest, hex_of
+from imagekit.image import lock as locks
+from imagekit.image.bases import CONTEXT, LAYOUT, SCRATCH, Base, Standing, image_for, indexes, layers_of, open_layout
+from imagekit.image.recipe import Recipe
+from imagekit.image.shipped import chosen, shipped_platform
+from imagekit.oci.blobs import BlobReader, read_verified
+from imagekit.oci.documents import DOCUMENT_LIMIT, INDEX, MANIFEST, Descriptor
+from imagekit.oci.headers import FOLDER
+from imagekit.oci.hybrid import Runnable
+from imagekit.oci.layers import Entry
+from imagekit.oci.reference import Reference
+from imagekit.oci.store import Layout
+from imagekit.pipeline.foundation import Foundation, Foundations
+from imagekit.pipeline.ground import Ground
+from imagekit.pipeline.inspecting import FORMAT, remember
+from imagekit.platform import Platform
+from imagekit.workers import Cancellation, Workers
+
+_JOBS = 4
+
+
+def unpack(ground: Ground, cancellation: Cancellation) -> Foundations:
+    """Fetch and read the bases and variants of every image that is made.
+
+    Raises `ConfigError` for a base that is not locked or lacks a platform, `NetworkError` for one that cannot be had,
+    `IntegrityError` for bytes that are not those of the digest.
+    """
+    reader = _Reader(ground, cancellation)
+    found: dict[str, Foundation] = {}
+    unpacked: list[Unpacked] = []
+    for recipe in ground.images:
+        platforms = _platforms(ground, recipe)
+        if recipe.base != SCRATCH and platforms:
+            found[recipe.id], read = reader.foundation(recipe, platforms)
+            unpacked += read
+        for variant in recipe.variants.values() if platforms else ():
+            unpacked += reader.variant(variant.add, platforms)
+    subjects = {subject.path: subject for one in unpacked for subject in one.subjects()}
+    return Foundations(found, tuple(subjects.values()), sum(one.other for one in unpacked))
+
+
+def _platforms(ground: Ground, recipe: Recipe) -> tuple[Platform, ...]:
+    """As the index of the image will state them."""
+    mine = {target.platform: target for target in ground.targets if target.build == recipe.build}
+    wanted = chosen(recipe, tuple(mine)) if mine else ()
+    return tuple(shipped_platform(platform, mine[platform].level) for platform in wanted)
+
+
+class _Reader:
+    """Opens bases and variants; what a layer holds is remembered by its digest."""
+
+    def __init__(self, ground: Ground, cancellation: Cancellation) -> None:
+        self._ground, self._cancellation = ground, cancellation
+        self._locked = locks.read(ground.root)
+
+    def foundation(self, recipe: Recipe, platforms: Sequence[Platform]) -> tuple[Foundation, list[Unpacked]]:
+        if recipe.base.startswith(LAYOUT):
+            layout, name = open_layout(recipe.base, self._ground.root)
+            images = {
+                platform: image_for(layout, layout.resolve(name), platform, recipe.base) for platform in platforms
+            }
+            pinned = CONTEXT
+        else:
+            reference = self._locked.pinned(recipe.base)
+            layout = Layout.create(self._ground.request.cache / "bases", durable=False)
+            images = self._fetched(layout, reference, platforms, recipe.base)
+            pinned = str(reference)
+        read = {platform: self._unpacked(layout, image, recipe.base) for platform, image in images.items()}
+        bases = {
+            platform: Base(
+                name=recipe.base,
+                pinned=pinned,
+                image=images[platform],
+                layers=layers_of(images[platform], recipe.base),
+                standing=_standing(read[platform].contents),
+            )
+            for platform in platforms
+        }
+        return Foundation(layout, bases), list(read.values())
+
+    def variant(self, add: str, platforms: Sequence[Platform]) -> Iterator[Unpacked]:
+        layout, name = open_layout(add, self._ground.root)
+        for platform in platforms:
+            yield self._unpacked(layout, image_for(layout, layout.resolve(name), platform, add), add)
+
+    def _fetched(
+        self, layout: Layout, reference: Reference, platforms: Sequence[Platform], called: str
+    ) -> dict[Platform, Runnable]:
+        """The images in the cache; the registry is asked only for what is not there."""
+        if layout.has(reference.digest):
+            root = _described(layout, reference.digest)
+            images = {platform: image_for(layout, root, platform, called) for platform in platforms}
+            if all(layout.has(layer.digest) for image in images.values() for layer in image.manifest.layers):
+                return images
+        from imagekit.oci.copy import copy
+        from imagekit.oci.registry import connected
+
+        with connected(reference, cancellation=self._cancellation) as repository:
+            root = repository.resolve()
+            images = {platform: image_for(repository, root, platform, called) for platform in platforms}
+            for image in images.values():
+                copy(repository, layout, image.descriptor, workers=Workers(_JOBS, self._cancellation))
+            for index in indexes(repository, root):
+                layout.add(io.BytesIO(read_verified(repository, index)), index)
+        return images
+
+    def _unpacked(self, store: BlobReader, image: Runnable, called: str) -> Unpacked:
+        layers = layers_of(image, called)
+        contents = tuple((layer.descriptor, self._content(store, layer.descriptor, layer.diff_id)) for layer in layers)
+        return Unpacked(Image("image", called, image), contents)
+
+    def _content(self, store: BlobReader, layer: Descriptor, diff_id: Digest) -> Content:
+        self._cancellation.check()
+        name = f"{imagekit.__version__}-{FORMAT}-{hex_of(layer.digest)}-{hex_of(diff_id)}"
+        place = self._ground.request.cache / "contents" / name
+        try:
+            return msgspec.json.decode(place.read_bytes(), type=Content)
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+            pass
+        with TemporaryDirectory(prefix="imagekit-base-") as folder:
+            content = read_layer(store, layer, diff_id, Path(folder), Wishes(every_format=False))
+        remember(place, content)
+        return content
+
+
+class _Typed(msgspec.Struct, rename="camel"):
+    media_type: str = ""
+    manifests: list[msgspec.Raw] | None = None
+
+
+def _described(layout: Layout, digest: Digest) -> Descriptor:
+    """A manifest or index of which only the digest is known."""
+    with layout.open(digest) as stream:
+        raw = stream.read(DOCUMENT_LIMIT)
+    said = msgspec.json.decode(raw, type=_Typed)
+    return Descriptor(said.media_type or (MANIFEST if said.manifests is None else INDEX), digest, len(raw))
+
+
+def _standing(contents: Sequence[Content]) -> Standing:
+    places = {path.lstrip("/"): place for path, place in merged(contents).items() if path != "/"}
+    folders = {
+        path: Entry(path, "dir", place.mode, *place.owner) for path, place in places.items() if place.kind == FOLDER
+    }
+    return Standing(frozenset(places), folders)
