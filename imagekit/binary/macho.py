@@ -19,11 +19,11 @@ ARCHITECTURES = {7: "386", 0x01000007: "amd64", 12: "arm", 0x0100000C: "arm64", 
 _SYSTEMS = {1: "darwin", 2: "ios", 3: "tvos", 4: "watchos", 6: "ios", 7: "ios", 8: "tvos", 9: "watchos", 11: "visionos"}
 _LC_SEGMENT, _LC_SEGMENT_64, _LC_SYMTAB, _LC_UNIXTHREAD, _LC_THREAD = 0x1, 0x19, 0x2, 0x5, 0x4
 _LC_LOAD_DYLINKER, _LC_RPATH, _LC_MAIN = 0xE, 0x8000001C, 0x80000028
-_LC_CODE_SIGNATURE, _LC_BUILD_VERSION, LC_UUID = 0x1D, 0x32, 0x1B
+_LC_CODE_SIGNATURE, LC_BUILD_VERSION, LC_UUID = 0x1D, 0x32, 0x1B
 LC_CHAINED_FIXUPS, LC_DYSYMTAB = 0x80000034, 0xB
 _LC_DYLIBS = (0xC, 0x80000018, 0x8000001F, 0x20, 0x80000023)
 """LC_LOAD_DYLIB, and the weak, re-exported, lazy and upward kinds."""
-_LC_VERSION_MIN = {0x24: "darwin", 0x25: "ios", 0x2F: "tvos", 0x30: "watchos"}
+LC_VERSION_MIN = {0x24: "darwin", 0x25: "ios", 0x2F: "tvos", 0x30: "watchos"}
 _COMMAND_LIMIT, _COMMANDS_SIZE_LIMIT = 1 << 12, 1 << 20
 _SLICE_LIMIT = 42
 """A Java class file has the same magic; its major version, which stands where the count would, is 45 or more."""
@@ -182,13 +182,13 @@ def _string(view: Window, command: Command) -> str:
 def _system(view: Window, commands: tuple[Command, ...]) -> tuple[str | None, str | None]:
     """GOOS and least version: from LC_BUILD_VERSION, else from the older command; (None, None) where both lack."""
     for command in commands:
-        if command.kind == _LC_BUILD_VERSION:
+        if command.kind == LC_BUILD_VERSION:
             platform, minimum = view.unpack("II", command.offset + 8, "LC_BUILD_VERSION")
             return _SYSTEMS.get(platform), _version(minimum)
     for command in commands:
-        if command.kind in _LC_VERSION_MIN:
+        if command.kind in LC_VERSION_MIN:
             minimum = view.number(4, command.offset + 8, "LC_VERSION_MIN")
-            return _LC_VERSION_MIN[command.kind], _version(minimum)
+            return LC_VERSION_MIN[command.kind], _version(minimum)
     return None, None
 
 

@@ -12,9 +12,9 @@ from imagekit.errors import FormatError
 
 ARCHITECTURES = {0x14C: "386", 0x8664: "amd64", 0xAA64: "arm64", 0x1C0: "arm", 0x1C4: "arm", 0x5064: "riscv64"}
 """GOARCH spelling of Machine."""
-EXECUTABLE_IMAGE, DLL = 0x2, 0x2000
+RELOCS_STRIPPED, EXECUTABLE_IMAGE, DLL = 0x1, 0x2, 0x2000
 CONSOLE_OR_WINDOW = (2, 3)
-HIGH_ENTROPY_VA, DYNAMIC_BASE, NX_COMPAT, GUARD_CF = 0x20, 0x40, 0x100, 0x4000
+HIGH_ENTROPY_VA, DYNAMIC_BASE, FORCE_INTEGRITY, NX_COMPAT, NO_SEH, GUARD_CF = 0x20, 0x40, 0x80, 0x100, 0x400, 0x4000
 _SECTION_LIMIT = 96
 """Sections that the Windows loader accepts."""
 _IMPORT_LIMIT = 1 << 12

@@ -19,7 +19,9 @@ from imagekit.binary import (
     libc,
     linkage,
     macho,
+    machohardening,
     packers,
+    pehardening,
     platforms,
     signature,
     traits,
@@ -99,6 +101,8 @@ def _elf(program: Elf) -> BinaryFacts:
     verdict = linkage.of_elf(program, code, use, system, packed[1] if packed else None)
     told = traits.of_elf(program, code, use, library[0] if library else None, imported, packed)
     evidence = _evidence(code, verdict, told, ("cgo", use_said), ("platform", platform_said))
+    name = library[0] if library else None
+    hard = hardening.of_elf(program, use, system, name, code.present, imported)
     if library:
         evidence["libc"] = library[1]
     if least:
@@ -118,8 +122,8 @@ def _elf(program: Elf) -> BinaryFacts:
         needed=dynamic.needed,
         rpath=dynamic.rpath,
         go=code.build,
-        hardening=hardening.of_elf(program, use, system, code.present, imported),
-        evidence=evidence,
+        hardening=hard.values,
+        evidence=evidence | hard.evidence,
         traits=told.traits,
     )
 
@@ -134,6 +138,7 @@ def _macho(program: MachO) -> BinaryFacts:
     verdict = linkage.of_macho(program, signed, architecture, packed[1] if packed else None)
     told = traits.of_macho(program, code, packed)
     evidence = _evidence(code, verdict, told, ("cgo", use_said), ("platform", platform_said))
+    hard = machohardening.of_macho(program, signed, use, code.present, told.traits.imports)
     base, library = program.view.base, libc.of_macho(program.needed)
     if program.loader:
         evidence["interpreter"] = Evidence("LC_LOAD_DYLINKER", base + program.loader.offset, program.interpreter or "")
@@ -151,8 +156,8 @@ def _macho(program: MachO) -> BinaryFacts:
         needed=program.needed,
         rpath=program.rpath,
         go=code.build,
-        hardening=hardening.of_macho(program, signed),
-        evidence=evidence,
+        hardening=hard.values,
+        evidence=evidence | hard.evidence,
         traits=told.traits,
     )
 
@@ -165,7 +170,7 @@ def _pe(program: Pe) -> BinaryFacts:
     verdict = linkage.of_pe(program, packed[1] if packed else None)
     told = traits.of_pe(program, code, packed)
     evidence = _evidence(code, verdict, told, ("cgo", use_said), ("platform", platform_said))
-    library = libc.of_pe(program.needed)
+    hard, library = pehardening.of_pe(program, use, code.present), libc.of_pe(program.needed)
     if program.libraries:
         at = program.view.base + program.libraries[0].offset
         evidence["needed"] = Evidence("import table", at, ", ".join(program.needed))
@@ -179,8 +184,8 @@ def _pe(program: Pe) -> BinaryFacts:
         libc=library,
         needed=program.needed,
         go=code.build,
-        hardening=hardening.of_pe(program),
-        evidence=evidence,
+        hardening=hard.values,
+        evidence=evidence | hard.evidence,
         traits=told.traits,
     )
 

@@ -10,7 +10,7 @@ from imagekit.binary.window import Window
 from imagekit.errors import FormatError
 
 _SUPERBLOB, _DIRECTORY = 0xFADE0CC0, 0xFADE0C02
-_ADHOC, _LINKER_SIGNED = 0x2, 0x20000
+_ADHOC, _RUNTIME, _LINKER_SIGNED = 0x2, 0x10000, 0x20000
 _HASHES = {1: ("sha1", 20), 2: ("sha256", 32), 3: ("sha256", 20), 4: ("sha384", 48)}
 _BLOB_LIMIT = 64
 
@@ -21,6 +21,9 @@ class Signature(msgspec.Struct, frozen=True):
     kind: str
     fault: str = ""
     offset: int = 0
+    """Of the fault, else of the code directory."""
+    hardened: bool = False
+    """Whether the hardened runtime is asked for (CS_RUNTIME), which notarization needs."""
 
 
 def check(view: Window, offset: int, size: int) -> Signature:
@@ -42,15 +45,18 @@ def _check_pages(view: Window, blob: Window, at: int, signature: int) -> Signatu
     fields = blob.unpack("IIIIIIIIIBBBB", at, "code directory")
     _, _, _, flags, hashes, _, _, slots, limit, width, algorithm, _, shift = fields
     kind = "linker-signed" if flags & _LINKER_SIGNED else "adhoc" if flags & _ADHOC else "certificate"
+    hardened = bool(flags & _RUNTIME)
     name, expected_width = _HASHES.get(algorithm, ("", 0))
     if not name or width != expected_width or not 12 <= shift <= 16:
         raise FormatError("the code directory's hash or page size is not known", offset=blob.base + at)
     if limit != signature or slots != -(-limit // (1 << shift)):
         # Whatever is not covered could be changed unseen; linkers cover all that stands before the signature.
-        return Signature(kind, f"{slots} page hashes for {limit} of {signature} bytes", blob.base + at)
+        return Signature(kind, f"{slots} page hashes for {limit} of {signature} bytes", blob.base + at, hardened)
     stored = memoryview(blob.raw(at + hashes, slots * width, "page hashes"))
     page = _first_changed(view, name, 1 << shift, limit, stored, width)
-    return Signature(kind) if page is None else Signature(kind, f"page {page >> shift} is not what was signed", page)
+    if page is None:
+        return Signature(kind, offset=blob.base + at, hardened=hardened)
+    return Signature(kind, f"page {page >> shift} is not what was signed", page, hardened)
 
 
 def _first_changed(view: Window, name: str, page: int, limit: int, stored: memoryview, width: int) -> int | None:

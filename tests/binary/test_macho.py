@@ -141,12 +141,17 @@ def test_hardening(zoo: Callable[..., Path]) -> None:
         "pie": True,
         "nx": True,
         "writable_code": False,
+        "stack_protector": "n/a",
+        "fortify": "n/a",
         "signature": "linker-signed",
+        "page_hashes": "good",
+        "hardened_runtime": False,
         "minimum_os": arm.hardening["minimum_os"],
         "symbols": True,
         "debug": True,
     }
     assert isinstance(arm.hardening["minimum_os"], str)
     assert intel.hardening["signature"] == "none"
+    assert intel.hardening["page_hashes"] == "n/a"
     (stripped,) = read(zoo("tiny", "darwin/arm64", ldflags="-s -w"))
     assert (stripped.hardening["symbols"], stripped.hardening["debug"]) == (False, False)

@@ -58,7 +58,7 @@ def test_readelf(zoo: Callable[..., Path], name: str) -> None:
     assert ("GNU_RELRO" in said) == (facts.hardening["relro"] in ("partial", "full"))
     bound = "(BIND_NOW)" in said or re.search(r"FLAGS.*(BIND_)?NOW", said) is not None
     assert (facts.hardening["relro"] == "full") == ("GNU_RELRO" in said and bound)
-    assert bool(facts.hardening["pie"]) == ("Flags:" in said and re.search(r"Flags:.*PIE", said) is not None)
+    assert (facts.hardening["pie"] is True) == ("Flags:" in said and re.search(r"Flags:.*PIE", said) is not None)
     stack = re.search(r"GNU_STACK .* (RWE|RW ) ", said)
     if stack is not None and facts.hardening["nx"] != "n/a":
         assert facts.hardening["nx"] is (stack[1] == "RW ")
