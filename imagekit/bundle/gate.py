@@ -26,7 +26,8 @@ def judge_images(
     The file that an image starts must be one of them and of the image's platform. Raises `IntegrityError` for layers
     that are not what the image's configuration promises.
     """
-    with Unpacker(store, Wishes(every_format=False)) as unpacker:
+    asked = any(policy.forbidden_packages for policy in policies)
+    with Unpacker(store, Wishes(every_format=False, packages=asked)) as unpacker:
         unpacked = [
             unpacker.unpack(Image("bundle", image.ref_name, one))
             for image in images
