@@ -140,12 +140,14 @@ def inert_json(value: Any) -> bytes:
     if content.isascii() and b"##" not in content and b"\x7f" not in content:
         return content
     text = content.decode()
-    obeyed = {ord(c): _unit_escapes(c) for c in sorted(set(text)) if not c.isprintable() and c != "\n"}
-    return _OBEYED.sub("#\\\\u0023", text.translate(obeyed)).encode()
+    obeyed = "".join(c for c in sorted(set(text)) if not c.isprintable() and c != "\n")
+    if obeyed:
+        text = re.sub(f"[{re.escape(obeyed)}]", _unit_escapes, text)
+    return _OBEYED.sub("#\\\\u0023", text).encode()
 
 
-def _unit_escapes(character: str) -> str:
-    units = character.encode("utf-16-be")
+def _unit_escapes(character: re.Match[str]) -> str:
+    units = character[0].encode("utf-16-be")
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
 

@@ -39,6 +39,12 @@ def test_a_result_names_rule_level_file_and_evidence(full_report):
     assert evidence["message"]["text"].startswith("program headers: ")
 
 
+def test_a_file_in_an_image_says_which_image(full_report):
+    place = next(each for each in _run(full_report)["artifacts"] if "properties" in each)
+    assert place["properties"]["kind"] == "image"
+    assert place["properties"]["ref"] == "oci:dist/oci:app"
+
+
 def test_every_rule_is_described_and_in_the_order_of_the_report(full_report):
     described = _run(full_report)["tool"]["driver"]["rules"]
     assert [each["id"] for each in described] == [rule.id for rule in RULES]

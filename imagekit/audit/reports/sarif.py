@@ -12,6 +12,8 @@ import re
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
+
 from imagekit import __version__
 from imagekit.audit.finding import Finding, Skip
 from imagekit.audit.judge import Judged, Report
@@ -83,6 +85,9 @@ def _artifact(judged: Judged) -> Document:
         artifact["length"] = judged.size
     if judged.digest is not None:
         artifact["hashes"] = {"sha-256": hex_of(judged.digest)}
+    if judged.source.kind != "file":
+        where = msgspec.structs.asdict(judged.source)
+        artifact["properties"] = {key: line(value) for key, value in where.items() if value is not None}
     return artifact
 
 
