@@ -224,13 +224,16 @@ def _fixes(facts: BinaryFacts, packages: tuple[str, ...], table: FunctionTable |
     match facts.linkage:
         case "static" | "static-pie":
             if facts.libc == "glibc" and (nss := facts.traits.nss):
-                yield f"{_some(nss)}: glibc's own modules; build with -tags {_tags(packages)}, or link musl instead"
+                way = f"build with -tags {_tags(packages)}, or link musl" if table else "link musl"
+                yield f"{_some(nss)} would load glibc's own modules while it runs: {way} instead"
         case "loader-only":
-            yield from (cause.hint for cause in reasons(facts, None) if cause.hint)
-            yield "build without -buildmode=pie: Go's own linker makes a static program by default"
+            hints = [cause.hint for cause in reasons(facts, None) if cause.hint]
+            yield from hints or ["link it without -pie, or with -static-pie, so that it needs no loader"]
         case "dynamic":
-            yield from (cause.hint for cause in reasons(facts, None) if cause.hint)
-            yield from _without_libraries(facts, packages, table)
+            hints = [cause.hint for cause in reasons(facts, None) if cause.hint]
+            yield from hints
+            if not hints or packages != (_RUNTIME,):
+                yield from _without_libraries(facts, packages, table)
         case "broken" if facts.format == "macho" and facts.evidence["linkage"].where != "damaged":
             yield "sign it again (`codesign -s - FILE`): macOS kills a program whose pages do not fit its signature"
         case _:
@@ -244,7 +247,8 @@ def _without_libraries(facts: BinaryFacts, packages: tuple[str, ...], table: Fun
         if facts.format == "elf":
             yield "set `cgo: static`, which links the C code and musl into the program"
     elif packages:
-        yield f"build with CGO_ENABLED=0 (`cgo: off`) or -tags {_tags(packages)}: only Go's own library calls C here"
+        tags = f" or -tags {_tags(packages)}" if packages != (_RUNTIME,) else ""
+        yield f"build with CGO_ENABLED=0 (`cgo: off`){tags}: only Go's own library calls C here"
     elif table is not None:
         yield "stop importing the package that asks for libraries without cgo; `--source DIR` finds it"
     elif facts.format == "elf":

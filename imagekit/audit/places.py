@@ -6,21 +6,13 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from imagekit.audit.loaders import GLIBC, every
 from imagekit.binary.facts import BinaryFacts, Linkage
 
 YES, NO, UNKNOWN = "yes", "no", "unknown"
 _STATIC = (Linkage.STATIC, Linkage.STATIC_PIE)
 _SCRATCH_SYSTEMS = ("linux", "freebsd", "netbsd", "dragonfly")
 """Systems whose kernels start a static program."""
-_GLIBC_LOADERS = frozenset(
-    (
-        *("/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux.so.2", "/lib/ld-linux-aarch64.so.1", "/lib/ld-linux.so.3"),
-        *("/lib/ld-linux-armhf.so.3", "/lib64/ld64.so.2", "/lib64/ld64.so.1", "/lib/ld64.so.1", "/lib/ld.so.1"),
-        *("/lib64/ld.so.1", "/lib32/ld.so.1", "/lib/ld-linux-riscv64-lp64d.so.1"),
-        "/lib64/ld-linux-loongarch-lp64d.so.1",
-    )
-)
-"""Where glibc's loader stands on every distribution, by glibc's own ABI list (sysdeps/*/shlib-versions)."""
 _GLIBC_LIBRARIES = ("ld-linux", "ld64.so.", "libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1")
 _GLIBC_MORE = ("libresolv.so.2", "libutil.so.1", "libanl.so.1", "libmvec.so.1", "libnss_", "libBrokenLocale.so.1")
 _BASE_ONLY = ("libssl.so.3", "libcrypto.so.3")
@@ -177,7 +169,8 @@ def _no_glibc_loader(facts: BinaryFacts) -> str:
         return f"needs {_listed(facts.needed)}, but names no loader that could load it"
     if facts.libc == "musl" or "ld-musl-" in facts.interpreter:
         return f"asks for musl's loader {facts.interpreter}"
-    if facts.interpreter not in _GLIBC_LOADERS:
+    architecture = facts.platform.architecture if facts.platform else ""
+    if facts.interpreter not in GLIBC.get(architecture, every(GLIBC)):
         return f"asks for the loader {facts.interpreter}, which is not where glibc has it"
     return ""
 

@@ -6,8 +6,10 @@ import os
 import shutil
 import struct
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -322,3 +324,30 @@ def test_what_cannot_be_compared(one: str, other: str, error: type[ImagekitError
     with pytest.raises(error) as raised:
         compare(one, other)
     assert raised.value.hint
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("platform", ["linux/amd64", "linux/s390x", "windows/amd64", "darwin/arm64"])
+def test_damage_is_compared_without_an_error(build: Build, tmp_path: Path, platform: str) -> None:
+    """Changed headers, and seeded changes anywhere: every pair gives a difference that can be shown."""
+    whole = build(*PLAIN, platform=platform)
+    content = whole.read_bytes()
+    random = Random(4711)
+    places = [*range(0, 1024, 16), *(random.randrange(len(content)) for _ in range(40))]
+    changed = tmp_path / "changed"
+    for number, at in enumerate(places):
+        value = (b"\0" * 8, b"\xff" * 8, b"\x7f\xff\xff\xff" * 2)[number % 3]
+        changed.write_bytes(content[:at] + value + content[at + 8 :])
+        found = compare(str(whole), str(changed))
+        assert found.equal or found.bytes
+        assert text(found)
+
+
+@pytest.mark.real
+def test_large_programs_are_compared_in_a_second(peer: Callable[[str], Path]) -> None:
+    """170 MB in two programs; nothing is held in memory but one part's piece."""
+    began = time.perf_counter()
+    found = compare(str(peer("ko")), str(peer("goreleaser")))
+    assert time.perf_counter() - began < 5  # 0.4 s on a quiet machine
+    assert len(found.modules) > 100
+    assert found.sizes

@@ -290,3 +290,19 @@ def test_a_layout_with_several_images_needs_a_name(image: MakeImage, tmp_path: P
 def test_the_json_decodes_to_the_same_value(image: MakeImage) -> None:
     found = compare(image("one", [gzipped(tar(*FILES))]), image("two", [gzipped(tar(FILES[0]))]))
     assert msgspec.json.decode(msgspec.json.encode(found), type=Difference) == found
+
+
+@pytest.mark.real
+def test_the_same_image_in_another_place(image: MakeImage, tmp_path: Path, peer: Callable[[str], Path]) -> None:
+    """What skopeo copies into archives has the same layers, if under other compression and other documents."""
+    one = image("one", [BASE, gzipped(tar(*FILES))], index=False)
+    for kind, place in (("docker-archive", "docker.tar"), ("oci-archive", "oci.tar")):
+        words = ["--insecure-policy", "copy", "--quiet", one, f"{kind}:{tmp_path / place}"]
+        subprocess.run([str(peer("skopeo")), *words], check=True, capture_output=True)
+        found = compare(one, f"{kind}:{tmp_path / place}")
+        assert all(layer.same_content for layer in found.layers)
+        assert len(found.layers) == (2 if kind == "docker-archive" else 0)
+    (tmp_path / "other").mkdir()
+    changed = compare(image("other/two", [BASE, gzipped(tar(FILES[0]))]), f"docker-archive:{tmp_path / 'docker.tar'}")
+    assert [layer.same_content for layer in changed.layers] == [True, False]
+    assert changed.layers[1].members[0].path == "/etc/motd"
