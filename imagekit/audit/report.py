@@ -22,6 +22,7 @@ from imagekit.text import plain
 
 SCHEMA = "urn:imagekit:audit:v1"
 _OBEYED = re.compile(r"##(?=\[|vso\[)")
+_NOT_PLAIN = re.compile(r"[^\n -~]")
 
 
 class Tool(msgspec.Struct, frozen=True):
@@ -140,7 +141,7 @@ def inert_json(value: Any) -> bytes:
     if content.isascii() and b"##" not in content and b"\x7f" not in content:
         return content
     text = content.decode()
-    obeyed = "".join(c for c in sorted(set(text)) if not c.isprintable() and c != "\n")
+    obeyed = "".join(c for c in sorted(set(_NOT_PLAIN.findall(text))) if not c.isprintable())
     if obeyed:
         text = re.sub(f"[{re.escape(obeyed)}]", _unit_escapes, text)
     return _OBEYED.sub("#\\\\u0023", text).encode()
