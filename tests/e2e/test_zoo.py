@@ -87,7 +87,7 @@ def test_starts(specimens: Path) -> None:
 
 
 def test_a_line_that_is_wrong_is_named(tmp_path: Path) -> None:
-    """What does not build says which line, and the others are built all the same."""
+    """What does not build says which line, with its compiler's words."""
     done = subprocess.run(
         [sys.executable, str(ZOO / "build.py"), "--into", str(tmp_path), "--only", "gcc-bare"],
         capture_output=True,
