@@ -224,6 +224,20 @@ def test_a_program_that_is_not_go() -> None:
     assert explanation.cgo_functions == ()
 
 
+def test_a_static_c_program_with_name_service(tmp_path: Path) -> None:
+    (tmp_path / "main.c").write_text(
+        '#include <netdb.h>\nint main(void) { struct addrinfo *a; return getaddrinfo("x", 0, 0, &a) == 0; }\n'
+    )
+    words = ["gcc", "-static", "-o", str(tmp_path / "app"), str(tmp_path / "main.c")]
+    subprocess.run(words, check=True, capture_output=True)
+    facts, explanation = explained(tmp_path / "app")
+    assert (facts.linkage, facts.libc) == ("static", "glibc")
+    (fix,) = explanation.fixes
+    assert "getaddrinfo" in fix
+    assert fix.endswith("link musl instead")
+    assert explanation.files == ()
+
+
 def test_without_a_path_only_what_the_facts_say(build: Build) -> None:
     (facts,) = read(build("math", cgo=True))
     explanation = explain(facts, None)
