@@ -6,8 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from imagekit.audit.comparing.difference import Difference as Difference
-from imagekit.audit.subjects.words import Kind, Word, parse
 from imagekit.errors import UsageError
+from imagekit.oci.words import Kind, Word, parse
 from imagekit.workers import Cancellation
 
 
@@ -40,7 +40,7 @@ def _file(word: Word) -> Path:
 
 def _images(first: Word, second: Word, cancellation: Cancellation) -> Difference:
     from imagekit.audit.comparing.images import Image, compare_images
-    from imagekit.audit.subjects.opening import open_images
+    from imagekit.oci.opening import open_images
 
     with ExitStack() as opened:
         found = []

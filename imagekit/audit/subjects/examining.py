@@ -11,8 +11,8 @@ import msgspec
 
 from imagekit.audit.subjects.examined import Examined, Options, failed, shown_path
 from imagekit.audit.subjects.paths import examine_paths
-from imagekit.audit.subjects.words import Kind, Word, parse
 from imagekit.errors import ImagekitError, UnreadableError
+from imagekit.oci.words import Kind, Word, parse
 from imagekit.workers import Cancellation
 
 

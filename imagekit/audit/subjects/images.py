@@ -10,13 +10,13 @@ import msgspec
 from imagekit.audit.finding import Finding, Skip
 from imagekit.audit.subjects.entrypoint import judge_entrypoint
 from imagekit.audit.subjects.examined import Examined, Options, failed, shown_path
-from imagekit.audit.subjects.opening import open_images
 from imagekit.audit.subjects.unpacking import Image, Unpacked, Unpacker
-from imagekit.audit.subjects.words import Kind, Word
 from imagekit.errors import ImagekitError, UnreadableError
 from imagekit.oci.blobs import BlobReader, read_verified
 from imagekit.oci.documents import CONFIG_TYPES, Descriptor, Index, Manifest, decode_config, decode_document
 from imagekit.oci.hybrid import Runnable
+from imagekit.oci.opening import open_images
+from imagekit.oci.words import Kind, Word
 from imagekit.workers import Cancellation
 
 _MOST_MANIFESTS, _DEEPEST = 1000, 4

@@ -8,11 +8,11 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
-from imagekit.audit.subjects.words import Kind, Word
 from imagekit.errors import UsageError
 from imagekit.oci.blobs import BlobReader
 from imagekit.oci.documents import REF_NAME, Descriptor
 from imagekit.oci.hybrid import NamedImage
+from imagekit.oci.words import Kind, Word
 from imagekit.workers import Cancellation
 
 
