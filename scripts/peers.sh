@@ -18,6 +18,7 @@ own_module=(
 benchmarks=(
   github.com/google/ko@v0.19.1
   github.com/goreleaser/goreleaser/v2@v2.16.0
+  github.com/anchore/syft/cmd/syft@v1.57.0
 )
 
 install() {

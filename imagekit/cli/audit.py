@@ -76,7 +76,7 @@ def audit(
         deep=deep,
         explain=explain,
         sizes=form == "html",
-        packages=_asks_packages(judged_by),
+        packages=bool(judged_by.forbidden_packages),
         sources=_sources(source, cache_dir),
     )
     options = Options(jobs=jobs or cpus(), wishes=wishes)
@@ -101,10 +101,6 @@ def _policy(given: str, config: Path | None) -> Policy:
     from imagekit.loading import load_document
 
     return policy.load(load_document(path, ConfigDocument).value.policy, beside=path.parent)
-
-
-def _asks_packages(policy: Policy) -> bool:
-    return bool(getattr(policy, "forbidden_packages", ()))
 
 
 def _sources(directory: Path | None, cache_dir: Path | None) -> SourceTree | None:

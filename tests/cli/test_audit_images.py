@@ -22,7 +22,7 @@ LINUX = ("linux/amd64", "linux/arm64", "linux/arm/v7")
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """fixtures/hello, committed and built by imagekit; its `dist/oci` is complete. Read only: a new file would make the tree dirty."""
+    """fixtures/hello, committed and built by imagekit; `dist/` is complete. Read only: a file more is a dirty tree."""
     place = tmp_path_factory.mktemp("audited") / "hello"
     shutil.copytree(ROOT / "fixtures/hello", place, ignore=shutil.ignore_patterns("dist", ".dist.imagekit"))
     own = os.environ.get("PYTEST_XDIST_WORKER", "main")
