@@ -7,6 +7,7 @@ Every word that is not ours (paths, evidence, chains) is escaped by `text.line` 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TextIO
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.tree import Tree
 
+_FOLDED_COMMAND = re.compile(r"(?m)^(\s*)::")
+"""A name that is folded may begin a line with what was harmless in its middle; a CI's log can be a terminal too."""
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
 
 
@@ -48,7 +51,9 @@ def show(report: Report, stream: TextIO, *, subjects: bool = True, tree: bool = 
 
     console = Console(file=stream, highlight=False)
     if subjects:
-        _show_subjects(report, console, tree=tree)
+        with console.capture() as drawn:
+            _show_subjects(report, console, tree=tree)
+        stream.write(_FOLDED_COMMAND.sub(r"\1\\x3a:", drawn.get()))
     for each in rest:
         console.print(Text(each.text, each.style), soft_wrap=True)
 
@@ -85,14 +90,14 @@ def _show_subjects(report: Report, console: Console, *, tree: bool) -> None:
     for judged in report.subjects:
         hanging = branches(judged) if alone else looks(judged)
         if judged.facts and hanging:
-            console.print(_tree(Branch(_head(judged, judged.facts), hanging, _style(judged))), soft_wrap=True)
+            console.print(_tree(Branch(_head(judged, judged.facts), hanging, _style(judged))))
 
 
 def _tree(root: Branch) -> Tree:
     from rich.text import Text
     from rich.tree import Tree
 
-    tree = Tree(Text(root.text, root.style), guide_style="dim")
+    tree = Tree(Text(root.text, root.style, overflow="fold"), guide_style="dim")
     for branch in root.branches:
         tree.children.append(_tree(branch))
     return tree
@@ -166,5 +171,5 @@ def _table(report: Report) -> Table:
     for judged in report.subjects:
         if judged.facts:
             cells = (line(judged.path), *_cells(judged.facts))
-            table.add_row(*map(Text, cells), Text(_verdict(judged), _style(judged)))
+            table.add_row(*(Text(cell, overflow="fold") for cell in cells), Text(_verdict(judged), _style(judged)))
     return table

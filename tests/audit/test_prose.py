@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import msgspec
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from imagekit.audit.judge import Judged
 from imagekit.audit.prose import show, text
 from imagekit.audit.reports import FORMATS, render, write
-from imagekit.audit.reports.tree import branches, module, word
+from imagekit.audit.reports.tree import branches, indented, module, word
 from imagekit.binary.facts import GoBuild, GoModule, Traits
 from imagekit.errors import UsageError
 
@@ -67,6 +68,30 @@ def test_a_terminal_gets_the_tree_with_guides(alone, monkeypatch):
     show(alone, out, tree=True)
     assert "├── linkage: dynamic" in out.getvalue()
     assert "where it runs" in out.getvalue()
+
+
+def test_a_narrow_terminal_folds_and_cuts_nothing(alone, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", "30")
+    out = Terminal()
+    show(alone, out, tree=True)
+    shown = re.sub(r"[\s│├└─]", "", out.getvalue())
+    for branch in indented(branches(alone.subjects[0]), 0):
+        assert re.sub(r"\s", "", branch.text) in shown
+
+
+@pytest.mark.parametrize("width", range(20, 60))
+def test_no_fold_makes_a_command(alone, monkeypatch, width):
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", str(width))
+    named = msgspec.structs.replace(alone.subjects[0], path="abcdefg::error::x" * 9)
+    tailed = msgspec.structs.replace(alone.subjects[0].explanation, fixes=("abcdefg::error::x" * 9,))
+    subjects = (named, msgspec.structs.replace(named, explanation=tailed, deep=None))
+    out = Terminal()
+    show(msgspec.structs.replace(alone, subjects=subjects), out, tree=True)
+    assert not any(line.lstrip().startswith("::") for line in out.getvalue().splitlines())
 
 
 def test_a_terminal_gets_the_explanations_below_the_table(full_report, monkeypatch):
@@ -132,9 +157,10 @@ def test_an_unknown_format_is_refused_with_those_there_are(full_report):
 
 def test_long_lists_are_counted(facts, alone):
     many = tuple(GoModule(f"example.org/m{number}", "v1.0.0") for number in range(25))
-    imports = Traits(imports={"kernel32.dll": ("ExitProcess", "WriteFile")})
-    program = facts(go=GoBuild("go1.26.8", "p", None, many, {}), traits=imports)
+    traits = Traits(imports={"kernel32.dll": ("ExitProcess", "WriteFile")}, leaked_paths=("/a", "/b", "/c", "/d"))
+    program = facts(go=GoBuild("go1.26.8", "p", None, many, {}), traits=traits)
     told = text(msgspec.structs.replace(alone, subjects=(Judged(path="app.exe", facts=program),)), tree=True)
     assert "        modules: 25\n" in told
     assert "            and 5 more (--format json or html has them all)\n" in told
     assert "    imports: kernel32.dll: 2 names\n" in told
+    assert "    leaked_paths: 4\n        /a\n        /b\n" in told

@@ -16,6 +16,8 @@ from imagekit.binary.deep import Deep
 from imagekit.binary.facts import BinaryFacts, Evidence, GoBuild, GoModule
 from imagekit.text import line
 
+_INLINE = 3
+"""Values to name in one line."""
 _UNITS, _MODULES = 20, 20
 """Compile units and modules to name; the rest are counted."""
 
@@ -90,7 +92,11 @@ def said(facts: BinaryFacts) -> dict[str, object]:
 def _facts(facts: BinaryFacts) -> Iterator[Branch]:
     told = said(facts)
     for name, value in told.items():
-        yield _fact(name, word(value) if value else "none", facts)
+        if isinstance(value, tuple) and len(value) > _INLINE:
+            listed = tuple(Branch(word(each)) for each in value)
+            yield Branch(f"{name}: {len(value)}", (*_fact(name, "", facts).branches, *listed))
+        else:
+            yield _fact(name, word(value) if value else "none", facts)
     if facts.go:
         yield _go(facts.go, facts)
     if facts.hardening:
