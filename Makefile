@@ -6,7 +6,7 @@ PEERS := $(or $(IMAGEKIT_PEERS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/imagekit-
 export IMAGEKIT_PEERS := $(PEERS)
 export TESTCONTAINERS_RYUK_DISABLED := true
 
-.PHONY: help setup demo test test-fast check format lint types layers docs peers engine lock clean
+.PHONY: help setup demo test test-fast fuzz check format lint types layers docs peers engine lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -29,6 +29,9 @@ test: setup oracles engine ## Run every test, with the real engine, registry and
 
 test-fast: setup ## Run the tests that need no engine, registry, network or long build
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q -m "not real" $(PYTEST)
+
+fuzz: setup ## Fuzz every reader for MINUTES (10), or those in TARGETS; what breaks one is kept and named
+	$(BIN)/python tests/fuzz/fuzz.py --minutes $(or $(MINUTES),10) $(TARGETS)
 
 check: format-check lint types layers test ## Everything that CI asks
 
