@@ -1,4 +1,4 @@
-"""What the zoo's recipes promise beyond linkage: each line was written from its recipe, before the readers saw the file."""
+"""What the zoo promises beyond linkage: each line was written from its recipe, and committed before it was compared."""
 
 from __future__ import annotations
 
