@@ -7,6 +7,7 @@ PATH="$(cd "$(dirname "$0")/.." && pwd)/.venv/bin:$PATH"
 oracles=(
   github.com/google/go-containerregistry/cmd/crane@v0.22.1
   github.com/google/go-containerregistry/cmd/registry@v0.22.1
+  distribution=github.com/distribution/distribution/v3/cmd/registry@v3.1.2 # of the same name: NAME=… gives another
   honnef.co/go/tools/cmd/staticcheck@v0.8.2
 )
 # modules whose go.mod has `replace` or `exclude`, which `go install …@version` refuses: built from a module of our own
@@ -22,7 +23,12 @@ benchmarks=(
 )
 
 install() {
-  GOFLAGS='' GOBIN="$IMAGEKIT_PEERS/bin" CGO_ENABLED=0 go install "$1"
+  local package="${1#*=}" folder
+  folder="$(mktemp -d)"
+  GOFLAGS='' GOBIN="$folder" CGO_ENABLED=0 go install "$package"
+  [ "$package" = "$1" ] || mv "$folder"/* "$folder/${1%%=*}"
+  mv "$folder"/* "$IMAGEKIT_PEERS/bin/"
+  rmdir "$folder"
 }
 
 build() {

@@ -41,7 +41,7 @@ case "$1" in
     install $(lacking dockerd=docker.io iptables=iptables runc=runc skopeo=skopeo qemu-aarch64-static=qemu-user-static \
       umoci=umoci readelf=binutils ip=iproute2 musl-gcc=musl-tools busybox=busybox-static \
       /usr/bin/tini-static=tini /usr/bin/python3=python3 containerd=containerd \
-      podman=podman crun=crun chromium=chromium)
+      podman=podman crun=crun docker-registry=docker-registry chromium=chromium)
     ;;
   python) fit_python ;;
   *) echo "usage: $0 base|engine|python" >&2; exit 2 ;;

@@ -229,9 +229,10 @@ class Repository:
     def _body(self, digest: Digest) -> BinaryIO:
         what = f"{self}: blob {digest}"
 
-        def ask(offset: int) -> BaseHTTPResponse:
-            headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={offset}-"} if offset else {})
-            return self._send("GET", f"{self._url}/blobs/{digest}", headers, wanted=(200, 206) if offset else (200,))
+        def ask(wanted: str) -> BaseHTTPResponse:
+            headers = {"Accept-Encoding": "identity"} | ({"Range": wanted} if wanted else {})
+            statuses = (200, 206, 416) if wanted else (200,)
+            return self._send("GET", f"{self._url}/blobs/{digest}", headers, wanted=statuses)
 
         return cast(BinaryIO, Body(ask, what, self._transport.patiently))
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 _BREAKS = 4
 """How often a blob is asked for again without a MiB of progress in between."""
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-\d{1,19}/(?:\d{1,19}|\*)")
-Ask = Callable[[int], "BaseHTTPResponse"]
-"""Asks for the bytes from an offset on (`Range`); status 206 for those, 200 for all of them."""
+Ask = Callable[[str], "BaseHTTPResponse"]
+"""Asks for a `Range` (all for ''); status 206 for that, 200 or 416 if the registry knows no ranges."""
 
 
 class Body(io.RawIOBase):
@@ -30,7 +30,10 @@ class Body(io.RawIOBase):
         """Asks at once; raises what `ask` raises."""
         self._ask, self._what, self._patiently = ask, what, patiently
         self._offset, self._breaks, self._seen, self._ended = 0, 0, 0, False
-        self._answer: BaseHTTPResponse | None = patiently(lambda: ask(0))
+        answer: BaseHTTPResponse = patiently(lambda: ask(""))
+        self._answer: BaseHTTPResponse | None = answer
+        length = answer.headers.get("Content-Length", "")
+        self._last = str(int(length) - 1) if length.isdecimal() and len(length) < 16 else ""
 
     def readable(self) -> bool:
         return True
@@ -84,7 +87,12 @@ class Body(io.RawIOBase):
             raise error
 
     def _again(self) -> BaseHTTPResponse:
-        answer: BaseHTTPResponse = self._patiently(lambda: self._ask(self._offset))
+        """The rest: by a range, else all of it, and what was read already is passed over."""
+        wanted = f"bytes={self._offset}-{self._last}" if self._offset else ""
+        answer: BaseHTTPResponse = self._patiently(lambda: self._ask(wanted))
+        if answer.status == 416:
+            answer.close()
+            answer = self._patiently(lambda: self._ask(""))
         if answer.status == 206:
             found = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
             if found and int(found[1]) == self._offset:

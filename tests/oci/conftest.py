@@ -108,14 +108,55 @@ def fresh_registry(peer: Callable[[str], Path], tmp_path: Path) -> Iterator[str]
 @contextmanager
 def running_registry(program: Path, log: Path) -> Iterator[str]:
     port = find_port()
+    with running([program, "-port", str(port)], port, log) as host:
+        yield host
+
+
+@contextmanager
+def running(words: list[object], port: int, log: Path) -> Iterator[str]:
     with log.open("wb") as stream:
-        started = subprocess.Popen([program, "-port", str(port)], stdout=stream, stderr=stream)
+        started = subprocess.Popen([str(word) for word in words], stdout=stream, stderr=stream)
     try:
         wait_for(port, started)
         yield f"127.0.0.1:{port}"
     finally:
         started.terminate()
         started.wait()
+
+
+CONFIG = """version: 0.1
+log: {{level: error}}
+storage: {{filesystem: {{rootdirectory: {place}/root}}, delete: {{enabled: true}}}}
+http: {{addr: "127.0.0.1:{port}"{tls}}}
+"""
+
+
+@pytest.fixture(scope="session")
+def start_registry(peer: Callable[[str], Path]) -> Callable[..., Any]:
+    """Run `registry` (go-containerregistry's), `distribution` (3.1) or `docker-registry` (2.8), files in a folder.
+
+    With `certificate` over TLS, with `htpasswd` for those accounts only; not for the first, which has neither.
+    """
+
+    @contextmanager
+    def start(
+        kind: str, place: Path, *, certificate: tuple[Path, Path] | None = None, htpasswd: str = ""
+    ) -> Iterator[str]:
+        if kind == "registry":
+            with running_registry(peer(kind), place / "log") as host:
+                yield host
+            return
+        port = find_port()
+        tls = f", tls: {{certificate: {certificate[0]}, key: {certificate[1]}}}" if certificate else ""
+        config = CONFIG.format(place=place, port=port, tls=tls)
+        if htpasswd:
+            (place / "htpasswd").write_text(htpasswd)
+            config += f"auth: {{htpasswd: {{realm: test, path: {place}/htpasswd}}}}\n"
+        (place / "config.yml").write_text(config)
+        with running([peer(kind), "serve", place / "config.yml"], port, place / "log") as host:
+            yield host
+
+    return start
 
 
 def find_port() -> int:
@@ -439,16 +480,17 @@ def answers() -> SimpleNamespace:
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Certificate and key for 127.0.0.1, signed by themselves."""
+    """Certificate and key for 127.0.0.1 and registry.test, signed by themselves."""
     place = tmp_path_factory.mktemp("tls")
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    names = [x509.IPAddress(ip_address("127.0.0.1")), x509.DNSName("registry.test")]
     now = datetime.now(UTC)
     made = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )

@@ -1,0 +1,432 @@
+"""registries.yaml: plain http, mirrors and token services that the user names; proxies; certs.d."""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from imagekit.content import digest_of
+from imagekit.errors import ConfigError, NetworkError, UsageError
+from imagekit.oci import documents as doc
+from imagekit.oci.addresses import Kind
+from imagekit.oci.blobs import MissingBlobError, read_verified
+from imagekit.oci.copy import copy
+from imagekit.oci.hosts import Host, Registries, load_registries, mirrored
+from imagekit.oci.proxies import Proxy, find_proxy
+from imagekit.oci.reference import Reference
+from imagekit.oci.registry import connected, push
+from imagekit.oci.store import Memory
+from imagekit.oci.tls import certificates_folder
+from imagekit.oci.transport import Transport
+from imagekit.workers import Cancellation
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch, tmp_path: Path) -> Path:
+    """Nothing of this machine's own settings."""
+    monkeypatch.setattr("imagekit.oci.transport._BACKOFF", 0.001)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setattr("imagekit.oci.tls.SYSTEM_FOLDERS", (tmp_path / "etc",))
+    for name in ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "IMAGEKIT_REGISTRIES"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    return tmp_path
+
+
+def configure(place: Path, text: str) -> None:
+    path = place / "config/imagekit/registries.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def account(place: Path, *hosts: str) -> None:
+    (place / "docker").mkdir()
+    entry = {"auth": base64.b64encode(b"me:secret").decode()}
+    (place / "docker/config.json").write_text(json.dumps({"auths": dict.fromkeys(hosts, entry)}))
+
+
+# The file.
+
+
+def test_none_is_needed():
+    assert load_registries() == Registries()
+
+
+def test_it_says_what_is_special(alone):
+    configure(
+        alone,
+        "version: 1\nregistries:\n  'registry.corp:5000': {plain_http: true}\n"
+        "  docker.io: {mirrors: [mirror.corp/hub], token_hosts: [auth.example]}\n",
+    )
+    found = load_registries()
+    assert found.host("registry.corp:5000") == Host(plain_http=True)
+    assert found.host("docker.io") == Host(mirrors=("mirror.corp/hub",), token_hosts=("auth.example",))
+    assert found.host("other.example") == Host()
+
+
+MISTAKES = {
+    "another version": ("version: 2\n", "version 2"),
+    "a misspelt key": ("registries: {a.example: {plainhttp: true}}\n", "plainhttp"),
+    "an address": ("registries: {'https://a.example': {plain_http: true}}\n", "not a registry's host"),
+    "a path": ("registries: {a.example/team: {plain_http: true}}\n", "not a registry's host"),
+    "a mirror that is none": ("registries: {a.example: {mirrors: ['https://b.example']}}\n", "is none"),
+    "a token address": ("registries: {a.example: {token_hosts: ['https://b.example/t']}}\n", "not a registry's host"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_mistakes_are_named_with_the_file(alone, text, message):
+    configure(alone, text)
+    with pytest.raises(ConfigError, match=message) as raised:
+        load_registries()
+    assert "registries.yaml" in raised.value.message
+
+
+def test_a_file_that_the_environment_names_must_be_there(alone, monkeypatch):
+    monkeypatch.setenv("IMAGEKIT_REGISTRIES", str(alone / "none"))
+    with pytest.raises(UsageError, match="IMAGEKIT_REGISTRIES"):
+        load_registries()
+
+
+# Plain http.
+
+
+def test_plain_http_is_spoken_to_hosts_that_are_named_for_it():
+    with Transport(
+        Cancellation(), registries=Registries(registries={"r.example:5000": Host(plain_http=True)})
+    ) as transport:
+        transport.check("http://r.example:5000/v2/")
+        for url in (
+            "http://r.example/v2/",
+            "http://r.example:5001/v2/",
+            "http://x.r.example:5000/",
+            "ftp://r.example/",
+        ):
+            with pytest.raises(NetworkError, match="not be encrypted"):
+                transport.check(url)
+
+
+# Who may be spoken to.
+
+
+def test_an_address_that_nobody_named_gets_nothing(little, answers):
+    """A name may lead to this machine (DNS rebinding): the connection is judged when it stands."""
+    with Transport(Cancellation()) as transport, pytest.raises(NetworkError, match="this machine"):
+        transport.send("GET", f"{little.url}/v2/", {"Authorization": "Basic x"})
+    assert not little.seen
+
+
+def test_a_registry_at_home_may_send_us_home_and_no_further(little, little_registry):
+    other = little_registry()
+    with Transport(Cancellation()) as transport:
+        transport.trust(little.host)
+        assert transport._homes == {Kind.LOOPBACK}
+        assert transport.send("GET", f"{little.url}/v2/", {}).status == 200
+        assert transport.moved(little.url, other.url) == other.url
+        with pytest.raises(NetworkError, match="private"):
+            transport.moved(little.url, "https://192.168.1.1/")
+
+
+# Mirrors.
+
+
+def image_in(little, build_image, content: bytes = b"program") -> doc.Descriptor:
+    store = Memory()
+    image = build_image(store, "linux/amd64", content=content)
+    push(store, image, Reference.parse(f"{little.host}/team/app:1.0"), cancellation=Cancellation())
+    little.seen.clear()
+    return image
+
+
+def pulled(host: str, tag: str = "1.0") -> tuple[Memory, doc.Descriptor]:
+    store = Memory()
+    with connected(Reference.parse(f"{host}/team/app:{tag}"), cancellation=Cancellation()) as repository:
+        root = repository.resolve()
+        copy(repository, store, root)
+    return store, root
+
+
+def mirror_of(place: Path, registry, mirror, prefix: str = "") -> None:
+    configure(place, f"registries:\n  '{registry.host}': {{mirrors: ['{mirror.host}{prefix}']}}\n")
+
+
+def test_a_mirror_is_asked_first(alone, little, little_registry, build_image):
+    mirror = little_registry()
+    image = image_in(mirror, build_image)
+    mirror_of(alone, little, mirror, "/cache")
+    store, root = pulled(little.host)
+    assert root.digest == image.digest
+    assert read_verified(store, root)
+    assert [seen.path for seen in little.seen] == ["/v2/"]
+    assert all(seen.path.startswith("/v2/cache/team/app/") for seen in mirror.seen if seen.path != "/v2/")
+
+
+BROKEN_MIRRORS = {
+    "empty": lambda *_: None,
+    "busy": lambda mirror, answers: mirror.fail("HEAD", "manifests", answers.of(503), times=99),
+    "of another site": lambda mirror, answers: mirror.fail(
+        "HEAD", "manifests", answers.of(302, {"Location": "https://10.0.0.1/"}), times=99
+    ),
+    "gone": lambda mirror, _: mirror.close(),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN_MIRRORS.values(), ids=BROKEN_MIRRORS)
+def test_a_mirror_that_has_it_not_is_passed_over(alone, little, little_registry, answers, build_image, broken):
+    mirror = little_registry()
+    image = image_in(little, build_image)
+    mirror_of(alone, little, mirror)
+    broken(mirror, answers)
+    store, root = pulled(little.host)
+    assert (root.digest, bool(read_verified(store, root))) == (image.digest, True)
+
+
+def test_a_mirror_gets_no_credentials_of_the_registry(alone, little, little_registry, build_image):
+    mirror = little_registry()
+    image_in(mirror, build_image)
+    image_in(little, build_image)
+    account(alone, little.host)
+    mirror.want_basic("me", "secret")
+    little.want_basic("me", "secret")
+    mirror_of(alone, little, mirror)
+    pulled(little.host)
+    assert mirror.seen
+    assert not any(seen.authorization for seen in mirror.seen)
+
+
+def test_a_push_goes_to_no_mirror(alone, little, little_registry, build_image):
+    mirror = little_registry()
+    mirror_of(alone, little, mirror)
+    image_in(little, build_image)
+    assert not mirror.seen
+
+
+def test_what_neither_has_is_missing(alone, little, little_registry):
+    mirror_of(alone, little, little_registry())
+    with pytest.raises(MissingBlobError, match=little.host):
+        pulled(little.host, "none")
+
+
+def test_where_a_mirror_keeps_an_image():
+    digest = digest_of(b"x")
+    name = Reference.parse(f"docker.io/library/alpine:3@{digest}")
+    assert str(mirrored("mirror.example:5000/hub", name)) == f"mirror.example:5000/hub/library/alpine:3@{digest}"
+
+
+# Token services.
+
+
+def test_a_token_service_that_the_user_names_may_see_the_account(alone, little, build_image):
+    image_in(little, build_image)
+    account(alone, little.host)
+    port = little.host.rpartition(":")[2]
+    paid = "Basic " + base64.b64encode(b"me:secret").decode()
+    little.want_token(f"http://localhost:{port}/token", paid_with=paid)
+    with pytest.raises(NetworkError, match="another host") as raised:
+        pulled(little.host)
+    assert "token_hosts: [localhost]" in raised.value.hint
+    assert not little.calls("GET", "/token")
+    configure(alone, f"registries:\n  '{little.host}': {{token_hosts: [localhost]}}\n")
+    pulled(little.host)
+    assert little.calls("GET", "/token")[0].authorization == paid
+
+
+# Proxies.
+
+PROXIES = {
+    "none": ({}, "https", "r.example", None),
+    "upper case": ({"HTTPS_PROXY": "http://p.example:3128"}, "https", "r.example", Proxy("http://p.example:3128")),
+    "lower case": ({"https_proxy": "http://p.example:3128"}, "https", "r.example", Proxy("http://p.example:3128")),
+    "without a scheme": ({"HTTPS_PROXY": "p.example:3128"}, "https", "r.example", Proxy("http://p.example:3128")),
+    "for http": ({"HTTPS_PROXY": "http://p.example:3128"}, "http", "r.example", None),
+    "with an account": (
+        {"HTTPS_PROXY": "http://me:p%40ss@p.example"},
+        "https",
+        "r.example",
+        Proxy("http://p.example:80", "me:p@ss"),
+    ),
+    "this machine": ({"HTTPS_PROXY": "http://p.example"}, "https", "127.0.0.1", None),
+    "excepted": ({"HTTPS_PROXY": "http://p.example", "NO_PROXY": "a.example, r.example"}, "https", "r.example", None),
+    "a domain": ({"HTTPS_PROXY": "http://p.example", "NO_PROXY": ".example"}, "https", "r.example", None),
+    "a parent": ({"HTTPS_PROXY": "http://p.example", "NO_PROXY": "example"}, "https", "r.example", None),
+    "no parent": (
+        {"HTTPS_PROXY": "http://p.example", "NO_PROXY": "ample"},
+        "https",
+        "r.example",
+        Proxy("http://p.example:80"),
+    ),
+    "another port": (
+        {"HTTPS_PROXY": "http://p.example", "NO_PROXY": "r.example:5000"},
+        "https",
+        "r.example",
+        Proxy("http://p.example:80"),
+    ),
+    "a network": ({"HTTPS_PROXY": "http://p.example", "NO_PROXY": "10.0.0.0/8"}, "https", "10.1.2.3", None),
+    "everything": ({"HTTPS_PROXY": "http://p.example", "NO_PROXY": "*"}, "https", "r.example", None),
+}
+
+
+@pytest.mark.parametrize(("variables", "scheme", "host", "wanted"), PROXIES.values(), ids=PROXIES)
+def test_which_proxy(monkeypatch, variables, scheme, host, wanted):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert find_proxy(scheme, host, 443) == wanted
+
+
+@pytest.mark.parametrize("value", ["socks5://me:secret@p.example", "http://", "http://p.example:port"])
+def test_a_proxy_that_is_none_is_not_quoted(monkeypatch, value):
+    monkeypatch.setenv("HTTPS_PROXY", value)
+    with pytest.raises(UsageError, match="HTTPS_PROXY") as raised:
+        find_proxy("https", "r.example", 443)
+    assert "secret" not in raised.value.message
+    assert "me:p@ss" not in repr(Proxy("http://p.example:80", "me:p@ss"))
+
+
+@pytest.fixture
+def proxy() -> Iterator[tuple[str, list[bytes]]]:
+    """A proxy that sees `CONNECT` and leads everything to this machine; its address and the heads that it saw."""
+    heads: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=_proxying, args=(server, heads), daemon=True).start()
+        yield f"127.0.0.1:{server.getsockname()[1]}", heads
+
+
+def _proxying(server: socket.socket, heads: list[bytes]) -> None:
+    with suppress(OSError):
+        while True:
+            client, _ = server.accept()
+            threading.Thread(target=_tunnel, args=(client, heads), daemon=True).start()
+
+
+def _tunnel(client: socket.socket, heads: list[bytes]) -> None:
+    head = b""
+    while b"\r\n\r\n" not in head and (piece := client.recv(4096)):
+        head += piece
+    heads.append(head)
+    port = int(head.split()[1].rpartition(b":")[2])
+    beyond = socket.create_connection(("127.0.0.1", port))
+    client.sendall(b"HTTP/1.1 200 go on\r\n\r\n")
+    threading.Thread(target=_pump, args=(beyond, client), daemon=True).start()
+    _pump(client, beyond)
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while piece := source.recv(65536):
+            sink.sendall(piece)
+
+
+def test_a_registry_behind_a_proxy(alone, monkeypatch, proxy, little_registry, certificate, build_image):
+    """By the proxy's tunnel, with TLS to the registry in it; the account of the proxy is for the proxy alone."""
+    address, heads = proxy
+    secure = little_registry(certificate)
+    port = secure.host.rpartition(":")[2]
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    monkeypatch.setenv("HTTPS_PROXY", f"http://me:proxysecret@{address}")
+    account(alone, f"registry.test:{port}")
+    secure.want_basic("me", "secret")
+    store = Memory()
+    image = build_image(store, "linux/amd64")
+    push(store, image, Reference.parse(f"registry.test:{port}/team/app:1.0"), cancellation=Cancellation())
+    assert "1.0" in secure.manifests
+    assert heads[0].startswith(f"CONNECT registry.test:{port} HTTP/1.".encode())
+    assert b"Proxy-Authorization: Basic " in heads[0] or b"proxy-authorization: Basic " in heads[0]
+    assert base64.b64encode(b"me:secret") not in b"".join(heads)
+    assert not any("proxy" in key.lower() for seen in secure.seen for key in seen.headers)
+
+
+def test_a_proxy_that_is_not_there_is_named_without_its_account(monkeypatch, free_port):
+    monkeypatch.setattr("imagekit.oci.transport._ATTEMPTS", 2)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://me:proxysecret@127.0.0.1:{free_port}")
+    with (
+        connected(Reference.parse("registry.test/team/app:1"), cancellation=Cancellation()) as repository,
+        pytest.raises(NetworkError, match="the proxy") as raised,
+    ):
+        repository.resolve()
+    assert "proxysecret" not in raised.value.message
+
+
+# certs.d.
+
+
+def test_an_authority_in_certs_d(alone, little_registry, certificate, build_image):
+    secure = little_registry(certificate)
+    folder = alone / "config/containers/certs.d" / secure.host
+    folder.mkdir(parents=True)
+    (folder / "ca.crt").write_bytes(certificate[0].read_bytes())
+    image_in(secure, build_image)
+    assert "1.0" in secure.manifests
+
+
+def test_a_client_certificate_is_shown_to_its_own_host_only(alone, little_registry, certificate, build_image):
+    secure = little_registry(certificate, certificate[0])
+    folder = alone / "etc" / secure.host
+    folder.mkdir(parents=True)
+    (folder / "ca.crt").write_bytes(certificate[0].read_bytes())
+    store = Memory()
+    image = build_image(store, "linux/amd64")
+    name = Reference.parse(f"{secure.host}/team/app:1.0")
+    with pytest.raises(NetworkError):
+        push(store, image, name, cancellation=Cancellation())
+    (folder / "client.cert").write_bytes(certificate[0].read_bytes())
+    (folder / "client.key").write_bytes(certificate[1].read_bytes())
+    push(store, image, name, cancellation=Cancellation())
+    assert "1.0" in secure.manifests
+    with Transport(Cancellation()) as transport:
+        own = transport._way(f"{secure.url}/v2/")
+        assert transport._way("https://127.0.0.1:1/v2/") is not own
+
+
+UNUSABLE = {
+    "an authority that is none": {"ca.crt": b"no certificate"},
+    "a certificate without its key": {"client.cert": b"x"},
+}
+
+
+@pytest.mark.parametrize("files", UNUSABLE.values(), ids=UNUSABLE)
+def test_a_certificate_that_cannot_be_used_is_named(alone, files):
+    folder = alone / "etc/registry.test"
+    folder.mkdir(parents=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    with (
+        connected(Reference.parse("registry.test/team/app:1"), cancellation=Cancellation()) as repository,
+        pytest.raises(UsageError, match=f"{folder}/{next(iter(files))}"),
+    ):
+        repository.resolve()
+
+
+FOLDERS = {
+    "with its port": ("r.example", 5000, "r.example:5000"),
+    "the usual port": ("r.example", 443, "r.example"),
+    "the usual port, written": ("r.example", 443, "r.example:443"),
+    "IPv6": ("::1", 5000, "[::1]:5000"),
+}
+
+
+@pytest.mark.parametrize(("host", "port", "name"), FOLDERS.values(), ids=FOLDERS)
+def test_where_certificates_are(alone, host, port, name):
+    (alone / "etc" / name).mkdir(parents=True)
+    assert certificates_folder(host, port) == alone / "etc" / name
+    assert certificates_folder(host, 1) is None
+
+
+@pytest.mark.parametrize("host", ["..", "a/b", "", "a..b", "."])
+def test_a_host_is_never_a_way_out(alone, host):
+    (alone / "etc").mkdir()
+    assert certificates_folder(host, 443) is None
+
+
+def test_old_tls_is_not_spoken():
+    from imagekit.oci.tls import context
+
+    assert context(None).minimum_version >= ssl.TLSVersion.TLSv1_2
