@@ -8,7 +8,6 @@ from enum import StrEnum
 import msgspec
 
 from imagekit.errors import UnreadableError, UsageError
-from imagekit.oci.reference import Reference
 
 
 class Kind(StrEnum):
@@ -52,7 +51,7 @@ def parse(text: str) -> Word:
     if not text or os.path.lexists(text):
         return _path(text)
     if _begins_with_host(text):
-        Reference.parse(text)
+        _check_reference(text)
         return Word(Kind.REGISTRY, text, text)
     raise UnreadableError(f"{text!r} is not there", hint=f"a subject is {_KINDS}")
 
@@ -61,6 +60,12 @@ def _path(text: str) -> Word:
     if not text:
         raise UsageError("a subject is empty", hint=f"write {_KINDS}")
     return Word(Kind.PATH, text, text)
+
+
+def _check_reference(text: str) -> None:
+    from imagekit.oci.reference import Reference
+
+    Reference.parse(text)
 
 
 def _begins_with_host(text: str) -> bool:
