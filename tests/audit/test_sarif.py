@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from imagekit.audit.reports import render
 from imagekit.audit.reports.sarif import path_uri, uri
 from imagekit.audit.rules import RULES
 
-SCHEMA = json.loads((Path(__file__).parent / "sarif" / "sarif-schema-2.1.0.json").read_text())
+HERE = Path(__file__).parent / "sarif"
+SCHEMA = json.loads((HERE / "sarif-schema-2.1.0.json").read_bytes())
 
 
 def _run(report, **options):
@@ -21,6 +23,12 @@ def _run(report, **options):
     Draft4Validator(SCHEMA, format_checker=Draft4Validator.FORMAT_CHECKER).validate(content)
     (run,) = content["runs"]
     return run
+
+
+def test_the_schema_is_the_official_one():
+    digest = hashlib.sha256((HERE / "sarif-schema-2.1.0.json").read_bytes()).hexdigest()
+    assert digest == "c3b4bb2d6093897483348925aaa73af03b3e3f4bd4ca38cef26dcb4212a2682e"
+    assert digest in (HERE / "README.md").read_text()
 
 
 def test_a_result_names_rule_level_file_and_evidence(full_report):
