@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -140,9 +141,27 @@ def _raw(first: Window, second: Window) -> Iterator[Spot]:
 # --- in a sentence ------------------------------------------------------------------------------------------------
 
 _STRIPPED = ("hardening: debug", "hardening: symbols", "hardening: stripped")
-_DERIVED = ("build id", "hash of", "where ", "machine code", "checksum", "addresses", "symbols", "function table")
-_SILENT = ("padding", "debug information", "bytes against")
-"""What differs because something else does."""
+_DERIVED = (
+    "build id",
+    "hash of",
+    "where ",
+    "machine code",
+    "checksum",
+    "addresses",
+    "symbols",
+    "which file",
+    "names of",
+)
+_SILENT = ("padding", "debug information", "bytes that no header", "Go's build info")
+"""What differs because something else does, and what is told elsewhere."""
+_ONLY_SIZES = re.compile(r"\d+ bytes against \d+")
+
+
+def _tells(spot: Spot) -> bool:
+    """Whether the meaning of a part's bytes is a reason by itself."""
+    meaning = spot.why.partition("; ")[0]
+    known = any(word in meaning for word in (*_DERIVED, *_SILENT))
+    return bool(meaning) and not known and not _ONLY_SIZES.fullmatch(meaning)
 
 
 def _because(found: Difference) -> Iterator[str]:
@@ -162,8 +181,7 @@ def _because(found: Difference) -> Iterator[str]:
         yield f"other modules: {', '.join(names[:5])}" + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     if any(name in by_name for name in _STRIPPED):
         yield "symbols or debug information were taken away"
-    known = (*_DERIVED, *_SILENT, "Go's build info")
-    telling = [spot for spot in found.bytes if spot.why and not any(word in spot.why for word in known)]
+    telling = [spot for spot in found.bytes if _tells(spot)]
     yield from dict.fromkeys(f"{spot.where}: {spot.why}" for spot in telling[:3])
     if found.bytes and all("hash of" in spot.why for spot in found.bytes):
         yield "only hashes of the build differ: it was made of other inputs, which left no other trace"

@@ -154,14 +154,13 @@ def _lonely(left: Held | None, right: Held | None, platform: str, number: int) -
 
 
 def _because(found: Difference) -> Iterator[str]:
-    """What differs, the layers first."""
-    for layer in found.layers:
-        yield f"layer {layer.number} of {layer.platform}: {layer.why}"
-        for member in layer.members:
-            if member.program:
-                yield from (f"{member.path}: {why}" for why in member.program.because[:3])
+    """What differs, the layers first; what several platforms have in common is said once."""
+    layers = [f"layer {layer.number} of {layer.platform}: {layer.why}" for layer in found.layers]
+    members = [member for layer in found.layers for member in layer.members if member.program]
+    reasons = [f"{m.path}: {why}" for m in members if m.program for why in m.program.because[:3]]
+    yield from dict.fromkeys((*layers, *reasons))
     names = [change.name for change in found.image]
     if names:
-        yield f"{', '.join(names[:5])}" + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        yield ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     if not names and not found.layers:
         yield "documents that are written otherwise and say the same"

@@ -17,15 +17,17 @@ _BY_NAME = (
     ("the signature, a hash of each page: it differs when anything does", ("code signature", "Authenticode")),
     ("symbols, which no start needs", (".symtab", ".strtab", "symbol table", "symbol names", "COFF symbols")),
     ("debug information", (".debug_", ".zdebug_", "__debug_", "__zdebug_")),
-    ("machine code: the sizes by package tell whose", (".text", "__text")),
+    ("machine code, or the addresses in it", (".text", "__text")),
+    ("names of functions", ("Go function names",)),
+    ("which file each piece of code is from", ("Go compile units", "Go line tables")),
+    ("addresses of functions and of what belongs to each", ("Go functions",)),
     ("where the parts stand in the file", ("ELF header", "program headers", "section headers", "section table")),
     ("where the parts stand in the file", ("Mach-O header", "LC_SEGMENT", "LC_SYMTAB", "LC_DYSYMTAB")),
     ("where the signature stands", ("LC_CODE_SIGNATURE",)),
 )
 """Parts whose name says it all, by how it begins."""
 _ELSE = (
-    ("Go's function table: names, files and lines of the code", (".gopclntab", ".data.rel.ro.gopclntab")),
-    ("Go's function table: names, files and lines of the code", ("__gopclntab",)),
+    ("where the tables of Go's function table stand", (".gopclntab", ".data.rel.ro.gopclntab", "__gopclntab")),
     ("the C compilers that were at work", (".comment",)),
     ("constants, or addresses of what stands elsewhere now", (".rodata", ".rdata", "__rodata", "__cstring")),
     ("initial values, or addresses of what stands elsewhere now", (".data", "__data", ".noptrdata", "__noptrdata")),
@@ -33,7 +35,7 @@ _ELSE = (
     ("addresses of what stands elsewhere now", ("__go_", "__itablink", "__typelink", "__got", "__stubs", ".reloc")),
 )
 """What the other parts hold, where the text in them tells nothing."""
-_GAP = "after "
+_GAP, _FILES = "after ", "Go file names"
 _PATTERNS = (
     ("Go's build id", re.compile(r"[\w-]{20}/[\w-]{20}(/[\w-]{20}){0,2}")),
     ("a time", re.compile(r"\d{4}-\d\d-\d\d(?:[T _-]?\d\d:?\d\d(?::?\d\d)?(?:Z|[+-]\d\d:?\d\d)?)?")),
@@ -56,7 +58,13 @@ def meaning(found: Differing, program: Program, other: Program, said: Sequence[C
         return "Go's build info: " + (_names(said) or "where its strings stand")
     if name.startswith(_GAP):
         return "padding" if _zero(found) else "bytes that no header describes"
+    if name == _FILES and found.one and found.other:
+        return f"the path of a source file: {_quoted(found.one)} against {_quoted(found.other)}"
     return _named(name, _BY_NAME) or _text(found, said) or _named(name, _ELSE)
+
+
+def _quoted(around: Around) -> str:
+    return around.text() or "nothing"
 
 
 def _zero(found: Differing) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, pairwise
 
 import msgspec
 
+from imagekit.binary import functions
 from imagekit.binary.elf import PF_W, PF_X, PT_LOAD, SHT_NOBITS, SHT_NULL, Elf
 from imagekit.binary.formats import Program
 from imagekit.binary.macho import MachO
@@ -26,6 +28,9 @@ _COMMANDS = {
     0x32: "LC_BUILD_VERSION",
     0x80000028: "LC_MAIN",
 }
+_NAMES_WORD = {0xFFFFFFF1: 3, 0xFFFFFFF0: 3, 0xFFFFFFFA: 2}
+"""By magic (Go 1.20, 1.18, 1.16): which word of the header says where the names begin; the other tables follow."""
+_TABLES = ("Go function names", "Go compile units", "Go file names", "Go line tables")
 _BUILD_ID, _HEAD = b'\xff Go build ID: "', 4096
 
 
@@ -46,7 +51,49 @@ def parts(program: Program) -> tuple[Part, ...]:
             named = _macho(program)
         case Pe():
             named = _pe(program)
-    return _whole(program.view, named)
+    inner = sorted((*_build_id(program), *_function_table(program)), key=lambda part: part.offset)
+    return _whole(program.view, chain.from_iterable(_carved(part, inner) for part in named))
+
+
+def _carved(outer: Part, inner: Sequence[Part]) -> Iterator[Part]:
+    """A part without those that lie wholly in it, and these."""
+    at, end = outer.offset, outer.offset + outer.size
+    for part in inner:
+        if at <= part.offset and part.offset + part.size <= end:
+            yield Part(outer.name, at, part.offset - at)
+            yield part
+            at = part.offset + part.size
+    yield Part(outer.name, at, end - at)
+
+
+def _build_id(program: Program) -> Iterator[Part]:
+    """Go's build id, which formats without notes have at the begin of the code."""
+    section = program.layout.section(".text", "__text")
+    if section is None:
+        return
+    view, head = program.view, min(_HEAD, section.size)
+    start = view.find(_BUILD_ID, section.offset, section.offset + head)
+    end = view.find(b'"\n', start, start + _HEAD) if start >= 0 else -1
+    if end >= 0:
+        yield Part("Go build id", start, end - start)
+
+
+def _function_table(program: Program) -> Iterator[Part]:
+    """The tables of Go's function table (1.16 and later), whose order `functions.find` has checked."""
+    table = functions.find(program.view, program.layout)
+    if table is None:
+        return
+    view, at = program.view, table.offset
+    magic, _, _, pointer = view.unpack("IHBB", at, "function table header")
+    if magic not in _NAMES_WORD:
+        return
+    first = at + 8 + _NAMES_WORD[magic] * pointer
+    starts = view.unpack(("Q" if pointer == 8 else "I") * (len(_TABLES) + 1), first, "function table header")
+    for name, (start, end) in zip(_TABLES, pairwise(starts), strict=True):
+        yield Part(name, at + start, end - start)
+    section = program.layout.section(*functions.SECTIONS)
+    if section is not None and section.offset == at:
+        yield Part("Go functions", at + starts[-1], section.size - starts[-1])
 
 
 def _whole(view: Window, named: Iterable[Part]) -> tuple[Part, ...]:
@@ -83,25 +130,13 @@ def _elf(program: Elf) -> Iterator[Part]:
                 yield Part(f"segment {rights}", segment.offset, segment.size)
 
 
-def _text(view: Window, part: Part) -> Iterator[Part]:
-    """A section; where Go put its build id at the begin of the code (formats without notes), that is a part too."""
-    if part.name in (".text", "__text"):
-        start = view.find(_BUILD_ID, part.offset, min(part.offset + _HEAD, part.offset + part.size))
-        end = view.find(b'"\n', start, start + _HEAD) if start >= 0 else -1
-        if end >= 0:
-            yield Part("Go build id", start, end - start)
-            yield Part(part.name, end, part.offset + part.size - end)
-            return
-    yield part
-
-
 def _macho(program: MachO) -> Iterator[Part]:
     head = 32 if program.layout.pointer == 8 else 28
     yield Part("Mach-O header", 0, head)
     for command in program.commands:
         yield Part(_COMMANDS.get(command.kind, f"load command {command.kind:#x}"), command.offset, command.size)
     for section in program.layout.sections:
-        yield from _text(program.view, Part(section.name, section.offset, section.size))
+        yield Part(section.name, section.offset, section.size)
     if program.symbols:
         width = 16 if program.layout.pointer == 8 else 12
         yield Part("symbol table", program.symbols.offset, program.symbols.count * width)
@@ -118,7 +153,7 @@ def _pe(program: Pe) -> Iterator[Part]:
     yield Part("section table", program.header + 24 + optional, len(program.sections) * 40)
     for section in program.sections:
         if section.size:
-            yield from _text(program.view, Part(section.name, section.offset, section.size))
+            yield Part(section.name, section.offset, section.size)
     if program.symbol_count:
         yield Part("COFF symbols", program.symbols, program.symbol_count * 18)
     if program.signed:

@@ -9,6 +9,8 @@ from imagekit.text import line
 
 _SILENT = "the parts that differ are listed below; none of them says why"
 _MOST_LINES, _MOST_SPOTS, _MOST_MEMBERS, _WIDTH = 20, 12, 20, 160
+_MOVED = ("where the", "addresses of", "initial values, or", "constants, or", "machine code", "which file", "padding")
+"""What differs wherever something before it has another length."""
 
 
 def lines(found: Difference) -> Iterator[str]:
@@ -75,10 +77,11 @@ def _sizes(sizes: tuple[SizeChange, ...]) -> Iterator[str]:
 
 
 def _spots(spots: tuple[Spot, ...]) -> Iterator[str]:
-    for spot in spots[:_MOST_SPOTS]:
+    """A line a part; with the bytes of the first one, and of those that tell more than that something moved."""
+    for number, spot in enumerate(spots[:_MOST_SPOTS]):
         places = " / ".join(f"{at:#x}" if at is not None else "nowhere" for at in (spot.one_offset, spot.other_offset))
         yield f"{line(spot.where)} at {places}" + (f": {line(_cut(spot.why))}" if spot.why else "")
-        if spot.one or spot.other:
+        if (spot.one or spot.other) and not (number and spot.why.startswith(_MOVED)):
             yield f"  - {line(_cut(spot.one)) or '(ends here)'}"
             yield f"  + {line(_cut(spot.other)) or '(ends here)'}"
     if len(spots) > _MOST_SPOTS:
