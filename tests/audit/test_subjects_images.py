@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,8 +25,8 @@ Layer = tuple[bytes, str]
 """Its tar, and its media type."""
 
 
-def examined(*words: str) -> Examined:
-    pieces = list(examine(words, Options(wishes=Wishes()), Cancellation()))
+def examined(*words: str, jobs: int = 1) -> Examined:
+    pieces = list(examine(words, Options(jobs=jobs, wishes=Wishes()), Cancellation()))
     return Examined(
         subjects=tuple(one for piece in pieces for one in piece.subjects),
         skips=tuple(one for piece in pieces for one in piece.skips),
@@ -252,6 +253,34 @@ def test_what_no_engine_could_start_is_no_image(images: Images) -> None:
     found = examined(images.named("chart", artifact))
     assert [error.exit_code for error in found.errors] == [4]
     assert "no image that an engine could start" in found.errors[0].message
+
+
+def test_layers_read_in_processes_give_the_same(images: Images) -> None:
+    """Two platforms share a layer; a third is damaged; all are too large to be read one after the other."""
+    shared, own = tar(("bin/a", PROGRAM + os.urandom(9 << 20))), tar(("app", PROGRAM + os.urandom(9 << 20)))
+    bad = images.manifest([tar(("app", os.urandom(2 << 20)))], platform="linux/arm64")
+    word = images.named("app", images.manifest([shared, own]), bad, images.manifest([shared], platform="linux/386"))
+    (layer,) = doc.decode_manifest(images.store.open(bad.digest).read()).layers
+    path = images.store.blob_path(layer.digest)
+    path.write_bytes(flipped(path.read_bytes()))
+    one, many = examined(word), examined(word, jobs=2)
+    assert [subject.path for subject in one.subjects] == [
+        f"{word}:linux/amd64:/bin/a",
+        f"{word}:linux/amd64:/app",
+        f"{word}:linux/386:/bin/a",
+    ]
+    assert (many.subjects, many.skips, many.other, many.findings) == (
+        one.subjects,
+        one.skips,
+        one.other,
+        one.findings,
+    )
+    assert [(error.exit_code, error.message) for error in many.errors] == [
+        (error.exit_code, error.message) for error in one.errors
+    ]
+    assert [error.exit_code for error in one.errors] == [5]
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
 
 
 def test_indexes_in_indexes_end(images: Images) -> None:

@@ -38,13 +38,16 @@ def examine_image(word: Word, options: Options, cancellation: Cancellation) -> I
     with ExitStack() as opened:
         held = open_images(word, opened, cancellation)
         unpacker = opened.enter_context(Unpacker(held.store, options.wishes, cancellation))
-        for ref, descriptor in held.images:
-            found = list(_runnables(held.store, descriptor, [], 1))
-            if not found:
-                raise UnreadableError(f"{word.text} is no image that an engine could start", hint="name an image")
-            for one in found:
+        found = [(shown_path(ref), list(_runnables(held.store, one, [], 1))) for ref, one in held.images]
+        if not all(inside for _, inside in found):
+            raise UnreadableError(f"{word.text} is no image that an engine could start", hint="name an image")
+        if word.kind is not Kind.REGISTRY and options.wishes.sources is None:
+            every = [one for _, inside in found for one in inside if isinstance(one, Runnable)]
+            unpacker.read_ahead(every, options.jobs)
+        for ref, inside in found:
+            for one in inside:
                 cancellation.check()
-                yield _examined(unpacker, kind, shown_path(ref), one)
+                yield _examined(unpacker, kind, ref, one)
 
 
 def _examined(unpacker: Unpacker, kind: str, ref: str, one: Runnable | _Unread) -> Examined:

@@ -5,6 +5,7 @@ Nothing of a layer but its programs touches the disk, under names that are not t
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,7 +90,7 @@ def _program(source: Inflated, head: Head, path: str, folder: Path, wishes: Wish
     start = source.read_at(head.content, min(HEAD, head.size))
     if not promising(start, wishes):
         return None
-    place = folder / "program"
+    place = folder / f"program-{os.getpid()}"
     try:
         with place.open("wb+") as out:
             out.write(start)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
@@ -12,11 +12,12 @@ import msgspec
 
 from imagekit.audit.finding import Skip
 from imagekit.audit.subject import Source, Subject
+from imagekit.audit.subjects.ahead import Pair, read_ahead
 from imagekit.audit.subjects.layers import Content, read_layer
 from imagekit.audit.subjects.program import Wishes
 from imagekit.audit.subjects.sourcing import SourceTree
 from imagekit.content import Digest
-from imagekit.errors import IntegrityError
+from imagekit.errors import ImagekitError, IntegrityError
 from imagekit.oci.blobs import BlobReader
 from imagekit.oci.documents import FOREIGN_LAYERS, Descriptor
 from imagekit.oci.hybrid import Runnable
@@ -75,7 +76,7 @@ class Unpacker:
     def __init__(self, store: BlobReader, wishes: Wishes, cancellation: Cancellation | None = None) -> None:
         self._store, self._wishes = store, wishes
         self.cancellation = cancellation or Cancellation()
-        self._read: dict[tuple[Digest, Digest], Content] = {}
+        self._read: dict[Pair, Content | ImagekitError] = {}
         self._folder = TemporaryDirectory(prefix="imagekit-audit-")
 
     def __enter__(self) -> Self:
@@ -83,6 +84,13 @@ class Unpacker:
 
     def __exit__(self, *_: object) -> None:
         self._folder.cleanup()
+
+    def read_ahead(self, images: Sequence[Runnable], jobs: int) -> None:
+        """Read the layers of all these images now, several at a time; the store must bear to be read by a fork."""
+        layers = (pair for image in images if _is_counted(image) for pair in _pairs(image))
+        wanted = [pair for pair in dict.fromkeys(layers) if not self._unread(pair[0])]
+        for pair, found in read_ahead(self._layer, wanted, jobs=jobs, cancellation=self.cancellation):
+            self._read[pair] = found
 
     def unpack(self, image: Image) -> Unpacked:
         """The image with its layers; raises as `read_layer` does, and where layers and diff ids do not pair."""
@@ -102,15 +110,24 @@ class Unpacker:
         return "" if _TAR.fullmatch(layer.media_type) else f"a layer of the media type {layer.media_type!r}"
 
     def _content(self, layer: Descriptor, diff_id: Digest) -> Content:
-        key = (layer.digest, diff_id)
-        if key not in self._read:
-            folder = Path(self._folder.name)
-            self._read[key] = read_layer(self._store, layer, diff_id, folder, self._wishes)
-        return self._read[key]
+        pair = (layer, diff_id)
+        if pair not in self._read:
+            self._read[pair] = self._layer(pair)
+        found = self._read[pair]
+        if isinstance(found, ImagekitError):
+            raise found
+        return found
+
+    def _layer(self, pair: Pair) -> Content:
+        return read_layer(self._store, *pair, Path(self._folder.name), self._wishes)
 
 
-def _pairs(runnable: Runnable) -> Iterator[tuple[Descriptor, Digest]]:
+def _is_counted(runnable: Runnable) -> bool:
+    return len(runnable.manifest.layers) == len(runnable.config.rootfs.diff_ids)
+
+
+def _pairs(runnable: Runnable) -> Iterator[Pair]:
     layers, diff_ids = runnable.manifest.layers, runnable.config.rootfs.diff_ids
-    if len(layers) != len(diff_ids):
+    if not _is_counted(runnable):
         raise IntegrityError(f"{runnable.descriptor.digest} counts its layers in two ways")
     return zip(layers, diff_ids, strict=True)
