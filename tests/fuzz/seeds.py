@@ -343,7 +343,7 @@ def pe(wide: bool, machine: int) -> bytes:
     """One section with imports by name and by number, delayed imports, and Go's tables; an overlay behind it."""
     rva, at, base = 0x1000, 0x400, 0x140000000 if wide else 0x400000
     word, pointer = ("Q", 8) if wide else ("I", 4)
-    body = bytearray(0x200)
+    body = bytearray(0x300)
     names = {"KERNEL32.dll": 0x100, "ws2_32.dll": 0x110}
     for name, place in names.items():
         body[place : place + len(name)] = name.encode()
@@ -353,12 +353,14 @@ def pe(wide: bool, machine: int) -> bytes:
     for index, (name, thunk) in enumerate(zip(names, (0x140, 0x150), strict=True)):
         body[index * 20 : index * 20 + 20] = struct.pack("<IIIII", rva + thunk, 0, 0, rva + names[name], rva + thunk)
     body[0x60:0x80] = struct.pack("<8I", 1, rva + 0x110, 0, rva + 0x150, rva + 0x150, 0, 0, 0)
+    body[0x200 : 0x200 + (0x94 if wide else 0x5C)] = _load_configuration(wide, base)
     body += build_info()
     body = body.ljust(-(-len(body) // 16) * 16, b"\0") + function_table(0xFFFFFFF1, pointer, "<")
     size = -(-len(body) // 0x200) * 0x200
     body = body.ljust(size, b"\0")
     directories = [(0, 0)] * 16
     directories[1], directories[13], directories[4] = (rva, 60), (rva + 0x60, 64), (at + size, 16)
+    directories[10] = (rva + 0x200, 0x94 if wide else 0x5C)
     optional = struct.pack("<HBBIIIII", 0x20B if wide else 0x10B, 3, 0, size, 0, 0, rva, rva)
     optional += struct.pack("<Q" if wide else "<II", *((base,) if wide else (0, base)))
     optional += struct.pack("<IIHHHHHHIIIIHH", 0x1000, 0x200, 6, 1, 0, 0, 6, 1, 0, 0x2000, at, 0, 3, 0x8160)
@@ -371,6 +373,14 @@ def pe(wide: bool, machine: int) -> bytes:
     certificate = struct.pack("<IHH", 16, 0x200, 2) + b"\x30\x06\x06\x04****"
     symbol = struct.pack("<IIIhHBB", 0, 4, 16, 1, 0, 2, 0) + struct.pack("<I", 17) + b"main.version\0"
     return out.ljust(at, b"\0") + bytes(body) + certificate + symbol + b"overlay"
+
+
+def _load_configuration(wide: bool, base: int) -> bytes:
+    """IMAGE_LOAD_CONFIG_DIRECTORY up to GuardFlags: a cookie, a table of one function, SafeSEH for the narrow one."""
+    word = "Q" if wide else "I"
+    size, before = (0x94, 0x58) if wide else (0x5C, 0x3C)
+    numbers = (base + 0x1010, 0, 0 if wide else 2, 0, 0, base + 0x1020, 1)
+    return struct.pack("<I", size).ljust(before, b"\0") + struct.pack(f"<7{word}I", *numbers, 0x10500)
 
 
 def tars() -> Iterator[tuple[str, bytes]]:

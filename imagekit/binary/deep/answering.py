@@ -22,8 +22,9 @@ QUESTION = 256
 LENGTH = 8
 _FILES = 500
 """Questions after which the process ends: what a parser leaks does not add up."""
-_MEMORY, _COPIES = 1 << 29, 4
-"""Bytes that a parser may take beyond what the process has, and how many times the file's size more."""
+_MEMORY, _COPIES, _MOST = 1 << 29, 3, 1 << 32
+"""Bytes that a parser may take beyond what the process has, how many times the file's size more, and the most of both:
+lief reads a file whole, and a file without content may be as large as it likes."""
 _ROOTS = (Path("/proc/self/fd"), Path("/dev/fd"))
 
 
@@ -70,7 +71,7 @@ def _limited(question: Question, descriptor: int) -> Answer:
     root = next(folder for folder in _ROOTS if folder.is_dir())
     signal.alarm(question.seconds)
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    room = _taken() + _MEMORY + _COPIES * os.fstat(descriptor).st_size
+    room = _taken() + min(_MEMORY + _COPIES * os.fstat(descriptor).st_size, _MOST)
     try:
         resource.setrlimit(resource.RLIMIT_AS, (room if hard == resource.RLIM_INFINITY else min(room, hard), hard))
         return answer(question, root / str(descriptor))
