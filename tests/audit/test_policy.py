@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime
+import time
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,130 @@ def test_a_circle_is_refused(written):
         load(str(written("version: 1\nextends: ./b.yaml\n", "a.yaml").parent / "policy.yaml"))
 
 
+SAMPLE = """\
+version: 1
+extends: scratch
+linkage: {linux: [static, static-pie], darwin: [system], windows: [system]}
+rules: {leaked-path: warning, pprof: error}
+waivers: [{rule: pprof, select: "*/debug*", until: 2027-03-31, reason: "profiling build"}]
+"""
+
+
+def test_the_sample_of_the_surface_loads(written):
+    policy = load(str(written(SAMPLE)))
+    assert policy.severity("pprof", Severity.WARNING) is Severity.ERROR
+    assert policy.severity("leaked-path", Severity.NOTE) is Severity.WARNING
+    assert policy.waivers == (Waiver("pprof", "*/debug*", DAY, "profiling build"),)
+
+
+ALL_KEYS = """\
+version: 1
+extends: glibc-2.28
+libraries: {linux: ["libc.so.6", "libx.so.*"], darwin: []}
+interpreters: {linux: [/opt/ld.so]}
+glibc_min: 2.30
+forbidden_packages: [plugin, "*/testing/*"]
+required_settings: {CGO_ENABLED: 1, -trimpath: true, -race: ""}
+"""
+
+
+def test_every_key_is_read_as_text_and_over_what_is_extended(written):
+    policy = load(str(written(ALL_KEYS)))
+    assert policy.libraries == {"linux": ("libc.so.6", "libx.so.*"), "darwin": ()}
+    assert policy.interpreters == {"linux": ("/opt/ld.so",)}
+    assert policy.glibc_min == "2.30"
+    assert policy.forbidden_packages == ("plugin", "*/testing/*")
+    assert policy.required_settings == {"CGO_ENABLED": "1", "-trimpath": "true", "-race": ""}
+    assert policy.allowed_linkage(Platform("linux", "amd64")) == (*STATIC, Linkage.LOADER_ONLY, Linkage.DYNAMIC)
+
+
+def test_what_is_extended_stays_where_nothing_is_said(written):
+    written("version: 1\nextends: glibc-2.28\nforbidden_packages: [a]\nrequired_settings: {x: y}\n", "base.yaml")
+    policy = load(str(written("version: 1\nextends: ./base.yaml\nforbidden_packages: [b, a]\n")))
+    base = load("glibc-2.28")
+    assert (policy.glibc_min, policy.libraries, policy.interpreters) == ("2.28", base.libraries, base.interpreters)
+    assert policy.forbidden_packages == ("a", "b")
+    assert policy.required_settings == {"x": "y"}
+
+
+def test_of_several_extended_policies_a_later_one_wins(written):
+    policy = load(str(written("version: 1\nextends: [hardened, glibc-2.36]\n")))
+    assert policy.glibc_min == "2.36"
+    assert Linkage.DYNAMIC in policy.allowed_linkage(Platform("linux", "amd64"))
+    assert policy.severity("relro", Severity.WARNING) is Severity.ERROR
+    turned = load(str(written("version: 1\nextends: [glibc-2.36, hardened]\n", "turned.yaml")))
+    assert turned.allowed_linkage(Platform("linux", "amd64")) == STATIC
+
+
+def test_waivers_of_a_file_that_is_extended_twice_count_once(written):
+    written(f"version: 1\nwaivers: [{{rule: cgo, select: '*', until: {DAY}, reason: r}}]\n", "base.yaml")
+    for name in ("a", "b"):
+        written("version: 1\nextends: ./base.yaml\n", f"{name}.yaml")
+    assert len(load(str(written("version: 1\nextends: [./a.yaml, ./b.yaml]\n"))).waivers) == 1
+
+
+def test_many_files_that_extend_each_other_are_read_once_each(written):
+    written("version: 1\n", "f0.yaml")
+    for n in range(1, 7):
+        written(f"version: 1\nextends: [{', '.join([f'./f{n - 1}.yaml'] * 8)}]\n", f"f{n}.yaml")
+    assert load(str(written("version: 1\nextends: ./f6.yaml\n"))).name == "policy.yaml"
+
+
+def test_a_chain_of_policies_has_an_end(written):
+    written("version: 1\n", "f0.yaml")
+    for n in range(1, 10):
+        last = written(f"version: 1\nextends: ./f{n - 1}.yaml\n", f"f{n}.yaml")
+    with pytest.raises(ConfigError, match="more than 8 deep"):
+        load(str(last))
+
+
+def test_a_profile_that_is_extended_and_not_there(written):
+    with pytest.raises(ConfigError, match="no policy 'hardend'") as caught:
+        load(str(written("version: 1\nextends: hardend\n")))
+    assert "glibc-N" in caught.value.hint
+
+
+HOSTILE = {
+    "not YAML": b"version: 1\n\x00\xff\xfe",
+    "not a mapping": b"- 1\n",
+    "empty": b"",
+    "one key twice": b"version: 1\nrules: {cgo: off}\nrules: {nss: off}\n",
+    "anchors": b"version: 1\nrules: &a {cgo: *a}\n",
+    "a bomb": b"version: 1\na: &a [x, x]\n" + b"".join(b"k%d: &k%d [*a, *a]\n" % (n, n) for n in range(200)),
+    "too large": b"version: 1\n# " + b"x" * (1 << 20),
+    "deep": b"version: 1\nlinkage: " + b"[" * 5000,
+    "a tag": b"version: 1\nextends: !!python/object/apply:os.system [id]\n",
+}
+
+
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_files_are_refused(tmp_path, content):
+    (tmp_path / "policy.yaml").write_bytes(content)
+    with pytest.raises(ConfigError):
+        load(str(tmp_path / "policy.yaml"))
+
+
+def test_a_glob_that_would_never_end_ends():
+    policy = Policy(name="p", libraries={"linux": ("*a" * 120 + "b",)})
+    started = time.monotonic()
+    assert policy.unlisted_libraries(Platform("linux", "amd64"), ("a" * 4000,)) == ("a" * 4000,)
+    assert time.monotonic() - started < 1
+
+
 MISTAKES = {
+    "no such system of libraries": ("libraries: {linx: [x]}", ["2:13", "no operating system 'linx'"]),
+    "no such system of loaders": ("interpreters: {bsd: [x]}", ["2:16", "no operating system 'bsd'"]),
+    "an empty glob": ("libraries: {linux: ['']}", ["2:21", "too short"]),
+    "a glob without end": (f"forbidden_packages: ['{'x' * 300}']", ["2:22", "too long"]),
+    "globs without end": (f"forbidden_packages: [{', '.join(['x'] * 1001)}]", ["2:21", "too long"]),
+    "no version of glibc": ("glibc_min: 2", ["2:12", "not a version of glibc"]),
+    "a version of glibc with a letter": ("glibc_min: v2.36", ["2:12", "not a version of glibc"]),
+    "too many extended": (f"extends: [{', '.join(['scratch'] * 9)}]", ["2:10", "too long"]),
+    "no list of packages": ("forbidden_packages: plugin", ["2:21", "a list"]),
+    "a waiver until yesterday's spelling": (
+        "waivers: [{rule: cgo, select: '*', until: 31.3.2027, reason: r}]",
+        ["2:43", "year-month-day"],
+    ),
     "no such rule": ("rules: {pprofs: error}", ["2:9", "no rule 'pprofs'"]),
     "no such rule in a waiver": (
         "waivers: [{rule: lnkage, select: '*', until: 2027-03-31, reason: r}]",

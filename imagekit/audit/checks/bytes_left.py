@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from imagekit.audit.checks.said import evidence
+from imagekit.audit.checks.said import evidence, is_go
 from imagekit.audit.finding import Remark
 from imagekit.audit.subject import Subject
 from imagekit.binary.facts import BinaryFacts, Linkage
@@ -53,7 +53,7 @@ def no_debug(subject: Subject, _policy: Policy) -> Iterator[Remark]:
         yield Remark(
             message="debug information (DWARF) is in the file",
             evidence=evidence(subject.facts, "debug"),
-            hint="say `ldflags: {strip: true}` (-s -w), and keep the unstripped file for debugging",
+            hint=f"{_strip(subject.facts)}, and keep the unstripped file for debugging",
         )
 
 
@@ -62,8 +62,12 @@ def no_symbols(subject: Subject, _policy: Policy) -> Iterator[Remark]:
         yield Remark(
             message="the symbol table is in the file",
             evidence=evidence(subject.facts, "symbols"),
-            hint="say `ldflags: {strip: true}` (-s -w); stack traces keep their names without it",
+            hint=f"{_strip(subject.facts)}; Go's stack traces keep their names without it",
         )
+
+
+def _strip(facts: BinaryFacts) -> str:
+    return "say `ldflags: {strip: true}` (-s -w)" if is_go(facts) else "link with -s, or run `strip FILE`"
 
 
 def no_timestamp(subject: Subject, _policy: Policy) -> Iterator[Remark]:

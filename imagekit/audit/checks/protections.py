@@ -8,13 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from imagekit.audit.checks.said import evidence
+from imagekit.audit.checks.said import evidence, is_go
 from imagekit.audit.finding import Remark
 from imagekit.audit.subject import Subject
 from imagekit.binary.facts import Linkage
 
 if TYPE_CHECKING:
     from imagekit.audit.terms import Policy
+
+_GO_PIE = (
+    "-buildmode=pie, which on Linux asks for a loader (linkage `loader-only`) unless it is linked as a static-pie with "
+    "`cgo: static`; a pure Go program loses little without it"
+)
 
 
 def no_writable_code(subject: Subject, _policy: Policy) -> Iterator[Remark]:
@@ -49,7 +54,7 @@ def full_relro(subject: Subject, _policy: Policy) -> Iterator[Remark]:
         yield Remark(
             message=f"RELRO is {state}: what the loader fills in stays writable",
             evidence=evidence(subject.facts, "relro"),
-            hint="link with `-z relro -z now` (Go: -ldflags=-bindnow for a PIE with C code); a static program has none",
+            hint="link with `-z relro -z now` (Go's own linker: -ldflags=-bindnow); a static ET_EXEC needs none",
         )
 
 
@@ -59,8 +64,7 @@ def position_independent(subject: Subject, _policy: Policy) -> Iterator[Remark]:
         yield Remark(
             message="always loaded at the same address",
             evidence=evidence(facts, "pie"),
-            hint="-buildmode=pie, which on Linux asks for a loader (linkage `loader-only`) unless it is linked as a "
-            "static-pie with `cgo: static`; a pure Go program loses little without it",
+            hint=_GO_PIE if is_go(facts) else "compile with -fPIE and link with -pie (static programs: -static-pie)",
         )
 
 
