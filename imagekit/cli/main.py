@@ -36,6 +36,12 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("lock", "lock:lock"),
     ("audit", "audit:audit"),
     ("diff", "diff:diff"),
+    ("image copy", "image:copy"),
+    ("image inspect", "image:inspect"),
+    ("image validate", "image:validate"),
+    ("image list", "image:list_"),
+    ("image delete", "image:delete"),
+    ("image explain", "image:explain"),
     ("login", "login:login"),
     ("logout", "login:logout"),
     ("bundle create", "bundle:create"),
@@ -44,7 +50,11 @@ COMMANDS: tuple[tuple[str, str], ...] = (
 )
 """Every command and the function behind it, in the order of `--help`."""
 
-GROUPS = {"cache": "What a CI should keep of the Go cache.", "bundle": "Carry images across an air gap."}
+GROUPS = {
+    "cache": "What a CI should keep of the Go cache.",
+    "image": "Images in layouts, archives, registries and engines.",
+    "bundle": "Carry images across an air gap.",
+}
 
 
 def run() -> None:

@@ -70,13 +70,13 @@ def choose(argument: str, opened: ExitStack, *, bare: bool = False) -> Chosen:
     kind, colon, rest = argument.partition(":")
     if not colon or not rest or kind not in ("oci", "oci-archive", "bundle"):
         raise UsageError(f"{argument!r} is not an image that a bundle can be made of", hint=f"write {_KINDS}")
-    path, name = _split(rest)
+    path, name = split(rest)
     store, index = _open(kind, path, opened)
     images = tuple(_named(entry, path) for entry in _wanted(index, name, argument, every=bare))
     return Chosen(store, images, () if bare else tuple(_referrers(store, index, images)))
 
 
-def _split(rest: str) -> tuple[Path, str]:
+def split(rest: str) -> tuple[Path, str]:
     """Path and name; a path that exists as it is written has no name after it."""
     path, at, digest = rest.rpartition("@sha256:")
     if at:

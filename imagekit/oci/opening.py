@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -15,12 +16,64 @@ from imagekit.oci.hybrid import NamedImage
 from imagekit.oci.words import Kind, Word
 from imagekit.workers import Cancellation
 
+if TYPE_CHECKING:
+    from imagekit.oci.saved import Saved
+
+_MOST_REFERRERS = 10_000
+
 
 class Held(msgspec.Struct, frozen=True):
     """A store, and each image in it with what reports call it (`oci:dist/oci:app`)."""
 
     store: BlobReader
     images: tuple[tuple[str, Descriptor], ...]
+
+
+class Parcel(msgspec.Struct, frozen=True):
+    """Images of one store with their names, and every manifest that has one of them, or each other, as its subject."""
+
+    store: BlobReader
+    images: tuple[NamedImage, ...]
+    referrers: tuple[Descriptor, ...] = ()
+
+
+def open_parcel(word: Word, opened: ExitStack, cancellation: Cancellation) -> Parcel:
+    """What a copy takes from an argument; files and connections close with `opened`. Raises as `open_images` does."""
+    match word.kind:
+        case Kind.OCI | Kind.OCI_ARCHIVE | Kind.BUNDLE:
+            from imagekit.oci.choosing import choose
+
+            chosen = choose(word.text, opened)
+            return Parcel(chosen.store, chosen.images, chosen.referrers)
+        case Kind.DOCKER_ARCHIVE:
+            saved = _open_saved(Path(word.rest), opened)
+            return Parcel(saved, saved.images)
+        case Kind.DOCKER | Kind.PODMAN:
+            saved = _open_saved(_saved_by_engine(word, opened, cancellation), opened)
+            return Parcel(saved, saved.images)
+        case Kind.REGISTRY:
+            return _registry_parcel(word, opened, cancellation)
+    raise UsageError(f"{word.text} is a path, not an image", hint=f"write oci:{word.text} for a layout")
+
+
+def _registry_parcel(word: Word, opened: ExitStack, cancellation: Cancellation) -> Parcel:
+    from imagekit.oci.copy import walk
+    from imagekit.oci.reference import Reference
+    from imagekit.oci.registry import connected
+
+    reference = Reference.parse(word.text)
+    repository = opened.enter_context(connected(reference, cancellation=cancellation))
+    root = repository.resolve()
+    name = reference.tag or reference.repository.rpartition("/")[2]
+    tags = (f"{reference.name}:{reference.tag or 'latest'}",)
+    waiting = [document.digest for document, _ in walk(repository, [root]).documents]
+    found: dict[str, Descriptor] = {}
+    while waiting and len(found) < _MOST_REFERRERS:
+        for referrer in repository.referrers(waiting.pop()):
+            if referrer.digest not in found:
+                found[referrer.digest] = referrer
+                waiting.append(referrer.digest)
+    return Parcel(repository, (NamedImage(root.bare(), name, tags),), tuple(one.bare() for one in found.values()))
 
 
 def open_images(word: Word, opened: ExitStack, cancellation: Cancellation) -> Held:
@@ -55,16 +108,24 @@ def _called(text: str, image: NamedImage, count: int) -> str:
     return text if not name or text.endswith(f":{name}") else f"{text}:{name}"
 
 
-def _saved(path: Path, text: str, opened: ExitStack) -> Held:
+def _open_saved(path: Path, opened: ExitStack) -> Saved:
     from imagekit.oci.saved import Saved
     from imagekit.oci.sealed import Opened
 
-    saved = Saved(opened.enter_context(Opened(path)))
+    return Saved(opened.enter_context(Opened(path)))
+
+
+def _saved(path: Path, text: str, opened: ExitStack) -> Held:
+    saved = _open_saved(path, opened)
     several = len(saved.images) > 1
     return Held(saved, tuple((f"{text}:{one.ref_name}" if several else text, one.descriptor) for one in saved.images))
 
 
 def _of_engine(word: Word, opened: ExitStack, cancellation: Cancellation) -> Held:
+    return _saved(_saved_by_engine(word, opened, cancellation), word.text, opened)
+
+
+def _saved_by_engine(word: Word, opened: ExitStack, cancellation: Cancellation) -> Path:
     """The image as the engine saves it, in a file that is gone afterwards."""
     from imagekit.oci.engine import find_engine
 
@@ -74,7 +135,7 @@ def _of_engine(word: Word, opened: ExitStack, cancellation: Cancellation) -> Hel
     with path.open("wb") as out:
         for piece in engine.save(word.rest, cancellation=cancellation):
             out.write(piece)
-    return _saved(path, word.text, opened)
+    return path
 
 
 def _registry(word: Word, opened: ExitStack, cancellation: Cancellation) -> Held:

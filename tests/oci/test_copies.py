@@ -1,0 +1,287 @@
+"""The matrix of copies: from every place to every other, digests compared; foreign readers accept what is written."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+
+from imagekit.errors import UnreadableError, UsageError
+from imagekit.oci import documents as doc
+from imagekit.oci.blobs import put
+from imagekit.oci.looking import explain, inspect, runnables, validate
+from imagekit.oci.opening import Parcel, open_parcel
+from imagekit.oci.removing import from_layout
+from imagekit.oci.sending import only_platform, send
+from imagekit.oci.store import Layout
+from imagekit.oci.words import parse
+from imagekit.platform import Platform
+from imagekit.workers import Cancellation
+
+pytestmark = pytest.mark.real
+SBOM = "application/spdx+json"
+KEEPING = ("layout", "oci-archive", "registry", "distribution", "docker-registry")
+"""Places that keep manifests, and so digests and referrers."""
+FLAT = ("docker-archive", "docker", "podman")
+"""Places that keep one platform, and only what its configuration promises."""
+
+
+class Kinds(NamedTuple):
+    """Words for a new image in each kind of place."""
+
+    word: Callable[[str], str]
+    source: Layout
+    image: doc.Descriptor
+    sbom: doc.Descriptor
+
+
+@pytest.fixture(scope="module")
+def places(
+    start_registry: Callable[..., Any],
+    docker_engine: str,
+    podman_engine: str,
+    build_image: Callable[..., doc.Descriptor],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Kinds]:
+    """A layout with an index of two platforms and an SBOM that refers to it, and every kind of place."""
+    home = tmp_path_factory.mktemp("places")
+    layout = Layout.create(home / "source", durable=False)
+    image = build_image(layout, "linux/amd64", "linux/arm64")
+    empty = put(layout, b"{}", "application/vnd.oci.empty.v1+json")
+    content = put(layout, b'{"spdxVersion": "SPDX-2.3"}', SBOM)
+    manifest = doc.Manifest(config=empty, layers=(content,), artifact_type=SBOM, subject=image.bare())
+    sbom = put(layout, doc.encode(manifest), doc.MANIFEST)
+    named = msgspec.structs.replace(image, annotations={doc.REF_NAME: "app"})
+    layout.set_index(doc.Index(manifests=(named, sbom.bare())))
+    with ExitStack() as stack:
+        hosts = {}
+        for kind in ("registry", "distribution", "docker-registry"):
+            (home / kind).mkdir()
+            hosts[kind] = stack.enter_context(start_registry(kind, home / kind))
+
+        def word(kind: str) -> str:
+            name = f"copy-{secrets.token_hex(4)}"
+            match kind:
+                case "layout":
+                    return f"oci:{home}/{name}:app"
+                case "oci-archive" | "docker-archive":
+                    return f"{kind}:{home}/{name}.tar"
+                case "docker" | "podman":
+                    return f"{kind}:registry.example/{name}:1"
+            return f"{hosts[kind]}/team/{name}:1"
+
+        yield Kinds(word, layout, image, sbom)
+
+
+def copied(source: str, to: str) -> tuple[str, ...]:
+    with ExitStack() as opened:
+        return send(open_parcel(parse(source), opened, Cancellation()), parse(to), Cancellation())
+
+
+def read(word: str) -> tuple[str, list[str], list[str], list[str]]:
+    """Digest of the image, diff ids of its linux/amd64 layers, referrers, and what is wrong with it."""
+    with ExitStack() as opened:
+        parcel = open_parcel(parse(word), opened, Cancellation())
+        [image] = parcel.images
+        one = next(one for one in runnables(parcel.store, image.descriptor) if one.config.architecture == "amd64")
+        wrong = list(validate(parcel, Cancellation()))
+        return (
+            image.descriptor.digest,
+            list(one.config.rootfs.diff_ids),
+            [each.digest for each in parcel.referrers],
+            wrong,
+        )
+
+
+@pytest.mark.parametrize("to", [*KEEPING, *FLAT])
+@pytest.mark.parametrize("source", [*KEEPING, *FLAT])
+def test_a_copy_is_the_same_image(places: Kinds, source: str, to: str) -> None:
+    first, second = places.word(source), places.word(to)
+    copied(f"oci:{places.source.path}:app", first)
+    before = read(first)
+    copied(first, second)
+    after = read(second)
+    assert before[3] == after[3] == []
+    assert before[1] == after[1], "the same bytes in every layer"
+    if source in KEEPING and to in KEEPING:
+        assert after[0] == places.image.digest
+        assert after[2] == [places.sbom.digest], "what refers to it came along"
+
+
+def test_a_second_copy_moves_nothing(places: Kinds) -> None:
+    word = places.word("layout")
+    copied(f"oci:{places.source.path}:app", word)
+    place = Path(word.split(":")[1])
+    before = {path: path.stat().st_mtime_ns for path in (place / "blobs/sha256").iterdir()}
+    copied(f"oci:{places.source.path}:app", word)
+    assert {path: path.stat().st_mtime_ns for path in (place / "blobs/sha256").iterdir()} == before
+    assert len(Layout(place).index().manifests) == 2
+
+
+def test_an_archive_is_the_same_bytes_every_time(places: Kinds) -> None:
+    words = [places.word("oci-archive") for _ in range(2)]
+    for word in words:
+        copied(f"oci:{places.source.path}:app", word)
+    one, other = (Path(word.partition(":")[2]).read_bytes() for word in words)
+    assert one == other
+
+
+def test_one_platform_goes_without_its_index(places: Kinds) -> None:
+    word = places.word("layout")
+    with ExitStack() as opened:
+        parcel = open_parcel(parse(f"oci:{places.source.path}:app"), opened, Cancellation())
+        send(only_platform(parcel, Platform.parse("linux/arm64")), parse(word), Cancellation())
+        with pytest.raises(UnreadableError, match="has no linux/riscv64") as raised:
+            only_platform(parcel, Platform.parse("linux/riscv64"))
+    assert "linux/amd64, linux/arm64" in raised.value.hint
+    layout = Layout(Path(word.split(":")[1]))
+    [entry] = layout.index().manifests
+    assert [str(one.config.platform) for one in runnables(layout, entry)] == ["linux/arm64"]
+
+
+FOREIGN = {
+    "skopeo reads the layout": ("layout", lambda place: ["skopeo", "inspect", "--raw", f"oci:{place}:app"]),
+    "skopeo reads the archive": (
+        "oci-archive",
+        lambda place: ["skopeo", "copy", f"oci-archive:{place}:app", f"oci:{place}.skopeo"],
+    ),
+    "skopeo reads the docker archive": (
+        "docker-archive",
+        lambda place: ["skopeo", "inspect", "--config", f"docker-archive:{place}"],
+    ),
+    "umoci reads the layout": ("layout", lambda place: ["umoci", "list", "--layout", place]),
+    "buildah reads the archive": (
+        "oci-archive",
+        lambda place: [
+            "buildah",
+            "--root",
+            f"{place}.b",
+            "--storage-driver=vfs",
+            "pull",
+            "-q",
+            f"oci-archive:{place}:app",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("kind", "words"), FOREIGN.values(), ids=FOREIGN)
+def test_foreign_readers_accept_what_is_written(places: Kinds, kind: str, words: Callable[[str], list[str]]) -> None:
+    to = places.word(kind)
+    copied(f"oci:{places.source.path}:app", to)
+    place = to.partition(":")[2].removesuffix(":app")
+    done = subprocess.run(words(place), check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("kind", ["registry", "distribution", "docker-registry"])
+def test_crane_accepts_what_is_pushed(places: Kinds, kind: str, peer: Callable[[str], Path]) -> None:
+    to = places.word(kind)
+    copied(f"oci:{places.source.path}:app", to)
+    done = subprocess.run([peer("crane"), "validate", "--remote", to], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+# --- looking at it ----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_broken_is_said(places: Kinds, tmp_path: Path) -> None:
+    copied(f"oci:{places.source.path}:app", f"oci:{tmp_path}/broken:app")
+    layout = Layout(tmp_path / "broken")
+    with ExitStack() as opened:
+        parcel = open_parcel(parse(f"oci:{tmp_path}/broken:app"), opened, Cancellation())
+        one = next(runnables(parcel.store, parcel.images[0].descriptor))
+        path = layout.blob_path(one.manifest.layers[0].digest)
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+        said = list(validate(parcel, Cancellation()))
+    assert said
+    assert all(one.manifest.layers[0].digest in sentence for sentence in said)
+
+
+def test_a_diff_id_that_does_not_fit_is_said(places: Kinds, tmp_path: Path) -> None:
+    layout = Layout.create(tmp_path / "wrong")
+    layer = put(layout, b"\0" * 1024, doc.LAYER_TAR)
+    rootfs = doc.RootFS(diff_ids=("sha256:" + "0" * 64,))
+    config = put(layout, doc.encode(doc.ImageConfig(architecture="amd64", os="linux", rootfs=rootfs)), doc.CONFIG)
+    image = put(layout, doc.encode(doc.Manifest(config=config, layers=(layer,))), doc.MANIFEST)
+    layout.set_index(doc.Index(manifests=(msgspec.structs.replace(image, annotations={doc.REF_NAME: "app"}),)))
+    with ExitStack() as opened:
+        [said] = validate(open_parcel(parse(f"oci:{tmp_path}/wrong"), opened, Cancellation()), Cancellation())
+    assert "unpacks to" in said
+
+
+def test_inspect_names_platforms_layers_and_referrers(places: Kinds) -> None:
+    with ExitStack() as opened:
+        [found] = inspect(open_parcel(parse(f"oci:{places.source.path}:app"), opened, Cancellation()))
+    assert found["digest"] == places.image.digest
+    assert [one["platform"] for one in found["platforms"]] == ["linux/amd64", "linux/arm64"]
+    assert [one["artifact_type"] for one in found["referrers"]] == [SBOM]
+    json.dumps(found)
+
+
+def test_explain_names_the_layer_of_each_file(places: Kinds) -> None:
+    one = next(runnables(places.source, places.image))
+    [entry] = explain(places.source, one)
+    assert (entry.path, entry.kind, entry.mode) == ("/app", "file", "0555")
+    assert entry.layer == one.manifest.layers[0].digest
+
+
+def test_delete_frees_what_nobody_else_needs(places: Kinds, build_image: Callable[..., Any], tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        copied(f"oci:{places.source.path}:app", f"oci:{tmp_path}/all:{name}")
+    layout = Layout(tmp_path / "all")
+    digest, freed = from_layout(layout.path, "one")
+    assert (digest, freed) == (places.image.digest, 0), "the other name needs every blob"
+    _, freed = from_layout(layout.path, "two")
+    assert freed > 0
+    assert list((layout.path / "blobs/sha256").iterdir()) == []
+    assert layout.index().manifests == ()
+    with pytest.raises(UnreadableError, match="holds no image 'two'"):
+        from_layout(layout.path, "two")
+
+
+# --- what cannot be, and what is killed -------------------------------------------------------------------------------
+
+
+def test_several_images_do_not_go_under_one_name(places: Kinds, tmp_path: Path) -> None:
+    parcel = Parcel(places.source, ())
+    with pytest.raises(UsageError, match="there are 0: none"):
+        send(parcel, parse(places.word("registry")), Cancellation())
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/todo").write_text("mine")
+    with pytest.raises(UsageError, match="is no OCI layout"):
+        copied(f"oci:{places.source.path}:app", f"oci:{tmp_path}/notes")
+    with pytest.raises(UsageError, match="is no place for an image"):
+        copied(f"oci:{places.source.path}:app", f"{tmp_path}/notes")
+
+
+def test_a_copy_killed_at_any_moment_leaves_a_valid_layout_that_the_next_run_finishes(
+    places: Kinds, build_image: Callable[..., Any], tmp_path: Path
+) -> None:
+    big = Layout.create(tmp_path / "big", durable=False)
+    image = build_image(
+        big, *(f"linux/{name}" for name in ("amd64", "arm64", "s390x", "ppc64le")), content=b"x" * 4_000_000
+    )
+    big.set_index(doc.Index(manifests=(msgspec.structs.replace(image, annotations={doc.REF_NAME: "app"}),)))
+    command = [sys.executable, "-m", "imagekit", "image", "copy", f"oci:{big.path}:app", f"oci:{tmp_path}/to:app"]
+    for number in range(10):
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(0.05 + 0.02 * number)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        if (tmp_path / "to/index.json").exists() and (tmp_path / "to/oci-layout").exists():
+            for entry in Layout(tmp_path / "to").index().manifests:
+                parcel = Parcel(Layout(tmp_path / "to"), ())
+                assert list(validate(msgspec.structs.replace(parcel, referrers=(entry,)), Cancellation())) == []
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == f"oci:{tmp_path}/to:app\n"
+    assert read(f"oci:{tmp_path}/to:app")[::3] == (image.digest, [])
