@@ -36,7 +36,12 @@ TRAITS: dict[str, dict[str, tuple[Look, object]]] = {
         for name, expected in {
             "go-with-overlay": 70000,
             "go-strip": 0,
+            "go-no-sections": 0,
+            "go-no-sections-386": 0,
+            "go-no-sections-s390x": 0,
             "gcc-static-strip": 0,
+            "cgo-zig-windows": 0,
+            "zig-windows-strip": 0,
             "go-windows-amd64": 0,
             "go-darwin-arm64": 0,
             "go-darwin-amd64": 0,
