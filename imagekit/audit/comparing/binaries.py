@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -13,6 +12,7 @@ from imagekit.audit.comparing import told
 from imagekit.audit.comparing.difference import Change, Difference, Side, SizeChange, Spot
 from imagekit.audit.comparing.meaning import meaning
 from imagekit.audit.comparing.parts import Part, parts
+from imagekit.audit.comparing.reasons import reasons
 from imagekit.audit.comparing.spots import Around, Differing, differing, first_difference
 from imagekit.binary.facts import BinaryFacts
 from imagekit.binary.formats import Program
@@ -43,7 +43,7 @@ def compare_files(one: Path, other: Path, labels: tuple[str, str] | None = None)
         sizes=tuple(chain.from_iterable(_sizes(one, other, name) for name in _common(before, after))),
     )
     found = msgspec.structs.replace(found, bytes=_bytes(one, other, (*found.settings, *found.modules)))
-    return msgspec.structs.replace(found, because=tuple(_because(found)))
+    return msgspec.structs.replace(found, because=reasons(found))
 
 
 def _side(path: Path, name: str) -> Side:
@@ -136,52 +136,3 @@ def _raw(first: Window, second: Window) -> Iterator[Spot]:
     left, right = (Around(view, Part("file", 0, view.size), at) for view in (first, second))
     why = "" if first.size == second.size else f"{first.size} bytes against {second.size}"
     yield Spot(where="file", one_offset=at, other_offset=at, one=left.shown(), other=right.shown(), why=why)
-
-
-# --- in a sentence ------------------------------------------------------------------------------------------------
-
-_STRIPPED = ("hardening: debug", "hardening: symbols", "hardening: stripped")
-_DERIVED = (
-    "build id",
-    "hash of",
-    "where ",
-    "machine code",
-    "checksum",
-    "addresses",
-    "symbols",
-    "which file",
-    "names of",
-)
-_SILENT = ("padding", "debug information", "bytes that no header", "Go's build info")
-"""What differs because something else does, and what is told elsewhere."""
-_ONLY_SIZES = re.compile(r"\d+ bytes against \d+")
-
-
-def _tells(spot: Spot) -> bool:
-    """Whether the meaning of a part's bytes is a reason by itself."""
-    meaning = spot.why.partition("; ")[0]
-    known = any(word in meaning for word in (*_DERIVED, *_SILENT))
-    return bool(meaning) and not known and not _ONLY_SIZES.fullmatch(meaning)
-
-
-def _because(found: Difference) -> Iterator[str]:
-    """The inputs that differ as far as the file says; else what the first differing bytes are."""
-    by_name = {change.name.rpartition("/")[2]: change for change in found.facts}
-    for name, words in (("platform", "another platform"), ("go version", "another Go"), ("linkage", "another linkage")):
-        if change := by_name.get(name):
-            yield f"{words}: {change.one or 'none'} against {change.other or 'none'}"
-    stamp = [change.name for change in found.settings if change.name.startswith("vcs")]
-    if stamp:
-        yield f"another VCS stamp: {', '.join(stamp)}"
-    rest = [change.name for change in found.settings if not change.name.startswith("vcs")]
-    if rest:
-        yield f"other build settings: {', '.join(rest)}"
-    if found.modules:
-        names = [change.name for change in found.modules]
-        yield f"other modules: {', '.join(names[:5])}" + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    if any(name in by_name for name in _STRIPPED):
-        yield "symbols or debug information were taken away"
-    telling = [spot for spot in found.bytes if _tells(spot)]
-    yield from dict.fromkeys(f"{spot.where}: {spot.why}" for spot in telling[:3])
-    if found.bytes and all("hash of" in spot.why for spot in found.bytes):
-        yield "only hashes of the build differ: it was made of other inputs, which left no other trace"

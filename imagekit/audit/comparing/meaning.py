@@ -28,6 +28,8 @@ _BY_NAME = (
 """Parts whose name says it all, by how it begins."""
 _ELSE = (
     ("where the tables of Go's function table stand", (".gopclntab", ".data.rel.ro.gopclntab", "__gopclntab")),
+    ("how to unwind the code", (".eh_frame", "__unwind", "__eh_frame", ".pdata", ".xdata")),
+    ("the file that has the debug information", (".gnu_debuglink", ".gnu_debugaltlink")),
     ("the C compilers that were at work", (".comment",)),
     ("constants, or addresses of what stands elsewhere now", (".rodata", ".rdata", "__rodata", "__cstring")),
     ("initial values, or addresses of what stands elsewhere now", (".data", "__data", ".noptrdata", "__noptrdata")),

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from imagekit.audit.comparing.difference import Change, Difference, LayerChange, Side, SizeChange, Spot
 from imagekit.text import line
 
-_SILENT = "the parts that differ are listed below; none of them says why"
 _MOST_LINES, _MOST_SPOTS, _MOST_MEMBERS, _WIDTH = 20, 12, 20, 160
 _MOVED = ("where the", "addresses of", "initial values, or", "constants, or", "machine code", "which file", "padding")
 """What differs wherever something before it has another length."""
@@ -20,9 +19,7 @@ def lines(found: Difference) -> Iterator[str]:
     if found.equal:
         yield "equal: not one byte differs"
         return
-    yield from _block(
-        "different", (line(_cut(why)) for why in found.because) if found.because else ("no reason found",)
-    )
+    yield from _block("different", (line(_cut(why)) for why in found.because))
     yield from _differences(found)
     for layer in found.layers:
         yield from _layer(layer)
