@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,9 @@ import msgspec
 
 from imagekit.errors import ToolError, UsageError
 
+HUB = "docker.io"
+HUB_KEY = "https://index.docker.io/v1/"
+"""Under which docker keeps the credentials of docker.io."""
 _HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -44,6 +47,51 @@ def config_file() -> Path | None:
     return path if path is not None and path.is_file() else None
 
 
+class _Entry(msgspec.Struct, rename="lower"):
+    auth: str = ""
+    username: str = ""
+    password: str = ""
+    identitytoken: str = ""
+
+
+class DockerConfig(msgspec.Struct):
+    """As much of docker's config.json as is about credentials."""
+
+    auths: dict[str, _Entry | None] = {}
+    helpers: dict[str, str] = msgspec.field(default_factory=dict, name="credHelpers")
+    store: str = msgspec.field(default="", name="credsStore")
+
+    def helper(self, host: str, path: Path) -> str:
+        """The name of the helper that keeps the credentials of a host, '' for none; raises `UsageError` for a path.
+
+        A name with a slash would run a program from anywhere.
+        """
+        found = next((self.helpers[key] for key in keys_of(host) if key in self.helpers), self.store)
+        if found and not _HELPER.fullmatch(found):
+            raise UsageError(
+                f"{path}: the credential helper {found!r} is not a plain name",
+                hint="write the part after docker-credential-, such as `pass`",
+            )
+        return found
+
+    def entry(self, host: str) -> _Entry:
+        """What stands in the file itself; the host may be spelled as an address, as docker of old did."""
+        wanted = keys_of(host)
+        for key in (*wanted, *self.auths):
+            if key in self.auths and (key in wanted or _host_in(key) in wanted):
+                return self.auths[key] or _Entry()
+        return _Entry()
+
+
+def keys_of(host: str) -> tuple[str, ...]:
+    """Under which names credentials of a host are kept, the one to write first."""
+    return (HUB_KEY, HUB, "index.docker.io") if host == HUB else (host,)
+
+
+def _host_in(key: str) -> str:
+    return key.removeprefix("https://").removeprefix("http://").partition("/")[0]
+
+
 def find_credentials(host: str) -> Credentials:
     """What docker's configuration has for the registry `host`; empty if it has nothing.
 
@@ -53,50 +101,63 @@ def find_credentials(host: str) -> Credentials:
     path = config_file()
     if path is None:
         return Credentials()
-    from docker import auth, errors
-
     config = load_config(path)
-    helper = helper_for(config, host, path)
+    helper = config.helper(host, path)
+    kept = _ask(helper, keys_of(host)[0], path) if helper else None
+    return kept or _in_file(config.entry(host), path)
+
+
+def load_config(path: Path) -> DockerConfig:
+    """Docker's configuration; raises `UsageError` without a word of what is in it."""
     try:
-        with warnings.catch_warnings(action="ignore"):
-            return _read(auth.resolve_authconfig(config, host) or {})
-    except (errors.DockerException, KeyError, ValueError, TypeError):
+        return msgspec.json.decode(path.read_bytes(), type=DockerConfig)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise _broken(path) from None
+
+
+def _in_file(entry: _Entry, path: Path) -> Credentials:
+    if entry.identitytoken:
+        return Credentials(identity_token=entry.identitytoken)
+    if not entry.auth:
+        return Credentials(entry.username, entry.password)
+    try:
+        username, colon, password = base64.b64decode(entry.auth, validate=True).decode().partition(":")
+    except ValueError:
+        raise _broken(path) from None
+    if not colon:
+        raise _broken(path) from None
+    return Credentials(username, password.rstrip("\0"))
+
+
+def _broken(path: Path) -> UsageError:
+    """Without a cause, whose message could quote the secret."""
+    return UsageError(
+        f"{path} is not a docker configuration", hint="repair it, or name another folder with DOCKER_CONFIG"
+    )
+
+
+def _ask(helper: str, key: str, path: Path) -> Credentials | None:
+    """What a helper has, through the docker package; None if it knows nothing of that registry."""
+    from docker.credentials import CredentialsNotFound, StoreError
+
+    try:
+        found = open_store(helper).get(key)
+        username, secret = str(found["Username"]), str(found["Secret"])
+    except CredentialsNotFound:
+        return None
+    except (StoreError, KeyError, ValueError, TypeError, OSError):
         raise ToolError(
-            f"docker-credential-{helper} gave nothing for {host}",
-            hint=f"run: echo {host} | docker-credential-{helper} get; or take it out of {path}",
+            f"docker-credential-{helper} gave nothing for {key}",
+            hint=f"run: echo {key} | docker-credential-{helper} get; or take it out of {path}",
         ) from None
+    return Credentials(identity_token=secret) if username == "<token>" else Credentials(username, secret)
 
 
-def helper_for(config: Any, host: str, path: Path) -> str | None:
-    """The name of the helper that keeps the credentials of a host; raises `UsageError` for a path.
+def open_store(helper: str) -> Any:
+    """The docker package's way to a helper; one that is missing says so when it is asked."""
+    import warnings
 
-    A name with a slash would run a program from anywhere.
-    """
-    helper = config.get_credential_store(host)
-    if helper is not None and not _HELPER.fullmatch(str(helper)):
-        raise UsageError(
-            f"{path}: the credential helper {helper!r} is not a plain name",
-            hint="write the part after docker-credential-, such as `pass`",
-        )
-    return str(helper) if helper else None
+    from docker.credentials import Store
 
-
-def load_config(path: Path) -> Any:
-    """Docker's configuration as the docker package has it; raises `UsageError` without a word of what is in it."""
-    from docker import auth, errors
-
-    try:
-        written = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-        return auth.load_config(config_dict=written or {"auths": {}})
-    except (OSError, ValueError, TypeError, AttributeError, msgspec.MsgspecError, errors.DockerException):
-        # without its cause, whose message could quote the secret
-        raise UsageError(
-            f"{path} is not a docker configuration",
-            hint="repair it, or name another folder with DOCKER_CONFIG",
-        ) from None
-
-
-def _read(found: dict[str, Any]) -> Credentials:
-    """docker-py spells the keys in one case for helpers, in another for files."""
-    lower = {key.lower(): value or "" for key, value in found.items()}
-    return Credentials(lower.get("username", ""), lower.get("password", ""), lower.get("identitytoken", ""))
+    with warnings.catch_warnings(action="ignore"):
+        return Store(helper)

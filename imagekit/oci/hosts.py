@@ -14,8 +14,6 @@ import msgspec
 from imagekit.errors import ConfigError, UsageError
 from imagekit.oci.reference import Reference
 
-HUB = "docker.io"
-
 
 class Host(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is special about one registry."""

@@ -19,15 +19,12 @@ from imagekit.content import write_whole
 from imagekit.errors import ToolError, UsageError
 from imagekit.oci.answers import PassingError, drain, failure
 from imagekit.oci.authorization import Authorization
-from imagekit.oci.credentials import Credentials, config_place, helper_for, load_config
-from imagekit.oci.hosts import HUB, load_registries
+from imagekit.oci.credentials import Credentials, DockerConfig, config_place, keys_of, load_config, open_store
+from imagekit.oci.hosts import load_registries
 from imagekit.oci.reference import Reference
 from imagekit.oci.registry import settle
 from imagekit.oci.transport import Transport
 from imagekit.workers import Cancellation
-
-_HUB_KEY = "https://index.docker.io/v1/"
-"""Under which docker keeps the credentials of docker.io."""
 
 
 def registry_host(text: str) -> str:
@@ -66,15 +63,15 @@ def _try(transport: Transport, base: str, authorization: Authorization, host: st
 
 def keep(host: str, credentials: Credentials) -> str:
     """Keep them for later commands, docker's too; where they are now (`docker-credential-NAME`, or the file's path)."""
-    path, written = _written()
-    helper = _helper(written, host)
-    key = _key(host)
+    path, config, written = _written()
+    named, key = config.helper(host, path), keys_of(host)[0]
+    helper = named or _usual_helper()
     auths = _section(written, "auths")
     if helper:
         _run(helper, "store", key, credentials)
         auths[key] = {}
-        if _named(written, host) != helper:
-            _section(written, "credHelpers")[host if host != HUB else _HUB_KEY] = helper
+        if not named:
+            _section(written, "credHelpers")[key] = helper
     else:
         pair = f"{credentials.username}:{credentials.password}".encode()
         auths[key] = {"auth": base64.b64encode(pair).decode()}
@@ -84,10 +81,10 @@ def keep(host: str, credentials: Credentials) -> str:
 
 def forget(host: str) -> bool:
     """Take the credentials of a registry away; whether there were any in the file, or a helper was asked."""
-    path, written = _written()
-    helper = _named(written, host) if path.is_file() else None
+    path, config, written = _written()
+    helper = config.helper(host, path)
     if helper:
-        _run(helper, "erase", _key(host), Credentials())
+        _run(helper, "erase", keys_of(host)[0], Credentials())
     auths = _section(written, "auths")
     gone = [name for name in auths if name in _spellings(host)]
     for name in gone:
@@ -97,24 +94,24 @@ def forget(host: str) -> bool:
     return bool(gone or helper)
 
 
-def _key(host: str) -> str:
-    return _HUB_KEY if host == HUB else host
-
-
 def _spellings(host: str) -> set[str]:
-    schemes = {f"{scheme}{host}{end}" for scheme in ("", "https://", "http://") for end in ("", "/", "/v1/", "/v2/")}
-    return schemes | ({_HUB_KEY} if host == HUB else set())
+    ends = ("", "/", "/v1/", "/v2/")
+    addresses = {
+        f"{scheme}{key}{end}" for scheme in ("", "https://", "http://") for key in keys_of(host) for end in ends
+    }
+    return addresses | set(keys_of(host))
 
 
-def _written() -> tuple[Path, dict[str, Any]]:
+def _written() -> tuple[Path, DockerConfig, dict[str, Any]]:
+    """Where docker's configuration is, what of it we know, and all that stands in it."""
     path = config_place()
     if path is None:
         raise UsageError("there is no home folder to keep credentials in", hint="set DOCKER_CONFIG")
     if not path.is_file():
-        return path, {}
-    load_config(path)
+        return path, DockerConfig(), {}
+    config = load_config(path)
     written: dict[str, Any] = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-    return path, written
+    return path, config, written
 
 
 def _section(written: dict[str, Any], name: str) -> dict[str, Any]:
@@ -124,20 +121,8 @@ def _section(written: dict[str, Any], name: str) -> dict[str, Any]:
     return found
 
 
-def _named(written: dict[str, Any], host: str) -> str | None:
-    """The helper that the configuration names for a host."""
-    from docker import auth
-
-    path = config_place() or Path()
-    copied = dict(written) or {"auths": {}}  # the docker package takes keys out of it
-    return helper_for(auth.load_config(config_dict=copied), host, path)
-
-
-def _helper(written: dict[str, Any], host: str) -> str:
-    """The helper to use: the one that is configured, else the system's own if it is installed; '' for none."""
-    named = _named(written, host)
-    if named:
-        return named
+def _usual_helper() -> str:
+    """The system's own helper, if it is installed and can work; '' for none."""
     usual = {"darwin": ("osxkeychain",), "win32": ("wincred",)}.get(sys.platform, ("pass", "secretservice"))
     return next((name for name in usual if _is_ready(name)), "")
 
@@ -154,13 +139,10 @@ def _is_ready(name: str) -> bool:
 
 def _run(helper: str, action: str, key: str, credentials: Credentials) -> None:
     """Through the docker package, which hands secrets over on stdin."""
-    import warnings
+    from docker.credentials import StoreError
 
-    from docker.credentials import Store, StoreError
-
+    store = open_store(helper)
     try:
-        with warnings.catch_warnings(action="ignore"):
-            store: Any = Store(helper)
         if action == "store":
             store.store(key, credentials.username, credentials.password)
         else:
