@@ -164,6 +164,16 @@ def test_podman(built: Path, programs: dict[str, str], podman_engine: str, peer:
     assert digests(audited("podman:localhost/audited:1", built)) == {"linux/amd64": programs["linux/amd64"]}
 
 
+def test_packages_are_read_where_the_policy_forbids_some(built: Path, tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text("version: 1\nextends: scratch\nforbidden_packages: [runtime, no/such]\n")
+    words = ("oci:dist/oci:hello", "dist/bin/darwin_arm64/hello", "--policy", tmp_path / "policy.yaml")
+    argv = [sys.executable, "-m", "imagekit", "audit", *map(str, words), "--format", "json"]
+    done = subprocess.run(argv, cwd=built, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 10, done.stderr
+    found = [[one["rule"] for one in subject["findings"]] for subject in json.loads(done.stdout)["subjects"]]
+    assert [rules.count("forbidden-package") for rules in found] == [1, 1, 1, 1]
+
+
 def test_what_is_left_behind(built: Path, tmp_path: Path) -> None:
     """Nothing: neither in the temporary folder nor beside the image."""
     scratch = tmp_path / "tmp"

@@ -65,6 +65,8 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
     """One program of a file: the only one, or one slice of a fat Mach-O."""
 
     facts: BinaryFacts
+    packages: tuple[str, ...] | None = None
+    sizes: tuple[PackageSize, ...] | None = None
     deep: Deep | None = None
     explanation: Explanation | None = None
 
@@ -75,8 +77,6 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     digest: Digest
     size: int
     slices: tuple[Slice, ...]
-    packages: tuple[str, ...] | None = None
-    sizes: tuple[PackageSize, ...] | None = None
 
     def subjects(self, label: str, source: Source, sources: SourceTree | None) -> Iterator[Subject]:
         """One a slice; the label of a fat file's slice ends in `#arm64`."""
@@ -89,8 +89,8 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
                 facts=one.facts,
                 imports=partial(_itself, graph) if graph else None,
                 source=source,
-                packages=self.packages,
-                sizes=self.sizes,
+                packages=one.packages,
+                sizes=one.sizes,
                 explanation=one.explanation,
                 deep=one.deep,
             )
@@ -125,16 +125,17 @@ def look(descriptor: int, wishes: Wishes, path: Path, *, might_start: bool) -> P
     if not might_start and all(facts.format == "unknown" for facts in every):
         return None
     deep = _deep(place, every) if wishes.deep else (None,) * len(every)
-    slices = tuple(
-        Slice(facts=facts, deep=looked, explanation=_explained(facts, place, wishes) if wishes.explain else None)
-        for facts, looked in zip(every, deep, strict=True)
-    )
-    return Program(
-        digest=hashing.digest,
-        size=hashing.size,
-        slices=slices,
-        packages=_packages(place) if wishes.packages else None,
-        sizes=_sizes(place) if wishes.sizes else None,
+    slices = tuple(_slice(facts, looked, place, wishes) for facts, looked in zip(every, deep, strict=True))
+    return Program(digest=hashing.digest, size=hashing.size, slices=slices)
+
+
+def _slice(facts: BinaryFacts, deep: Deep | None, place: Path, wishes: Wishes) -> Slice:
+    return Slice(
+        facts=facts,
+        packages=_packages(place, facts.slice) if wishes.packages else None,
+        sizes=_sizes(place, facts.slice) if wishes.sizes else None,
+        deep=deep,
+        explanation=_explained(facts, place, wishes) if wishes.explain else None,
     )
 
 
@@ -184,19 +185,26 @@ def _explained(facts: BinaryFacts, place: Path, wishes: Wishes) -> Explanation:
     return explain(facts, place, graph=wishes.sources.graph(facts) if wishes.sources else None)
 
 
-def _packages(place: Path) -> tuple[str, ...] | None:
-    """Import paths of the function table, sorted; None where there is no table that can be read."""
-    from imagekit.binary.functions import read_functions
+def _packages(place: Path, slice_: str) -> tuple[str, ...] | None:
+    """Import paths of the slice's function table, sorted; None where there is no table that can be read."""
+    from imagekit.binary.functions import find
+    from imagekit.binary.sizes import named_programs
+    from imagekit.binary.window import open_window
     from imagekit.errors import FormatError
 
+    view = open_window(place)
     try:
-        table = read_functions(place)
+        program = next((program for name, program in named_programs(view) if name == slice_), None)
+        table = find(program.view, program.layout) if program else None
         return tuple(sorted(table.packages())) if table else None
     except FormatError:
         return None
+    finally:
+        if not isinstance(view.buffer, bytes):
+            view.buffer.close()
 
 
-def _sizes(place: Path) -> tuple[PackageSize, ...] | None:
-    from imagekit.binary import sizes
+def _sizes(place: Path, slice_: str) -> tuple[PackageSize, ...] | None:
+    from imagekit.binary.sizes import by_package
 
-    return tuple(sizes.by_package(place)) or None
+    return by_package(place, slice_) or None
