@@ -13,7 +13,7 @@ from imagekit.audit.judge import Report, judge
 from imagekit.audit.policy import Policy
 from imagekit.audit.subject import Subject
 from imagekit.audit.subjects import Options, examine
-from imagekit.errors import ImagekitError, RefusedError, UnreadableError, worst
+from imagekit.errors import ImagekitError, RefusedError, worst
 from imagekit.workers import Cancellation
 
 
@@ -60,14 +60,16 @@ def _count(report: Report) -> int:
 
 
 def conclusion(audited: Audited, fail_on: Severity, *, allow_skipped: bool) -> ImagekitError | None:
-    """What the audit ends with: None for 0, else the error whose exit code is the first of 5, 4, 6, 3, 10."""
+    """What the audit ends with: None for 0, else the error whose exit code is the first of 5, 4, 6, 3, 10.
+
+    Of several with one code it is the first; the report has them all among its skips.
+    """
     refused = _refused(audited.report, fail_on, allow_skipped=allow_skipped)
     every = [*audited.errors, *([refused] if refused else [])]
     if not every:
         return None
     code = worst(error.exit_code for error in every)
-    first = next(error for error in every if error.exit_code == code)
-    return first if len(audited.errors) < 2 or first is refused else _several(first, len(audited.errors))
+    return next(error for error in every if error.exit_code == code)
 
 
 def _refused(report: Report, fail_on: Severity, *, allow_skipped: bool) -> RefusedError | None:
@@ -82,11 +84,3 @@ def _refused(report: Report, fail_on: Severity, *, allow_skipped: bool) -> Refus
         message = f"{len(report.skips)} not examined, first {skip.path}: {skip.reason}"
         return RefusedError(message, hint="make them readable, or pass over them with --allow-skipped")
     return None
-
-
-def _several(first: ImagekitError, count: int) -> ImagekitError:
-    """The same error, saying that there are more."""
-    message = f"{first.message}; {count} subjects could not be read"
-    again = UnreadableError(message, hint=first.hint)
-    again.exit_code = first.exit_code
-    return again
