@@ -11,8 +11,8 @@ from imagekit.audit.terms import Policy, Word
 from imagekit.binary.facts import Linkage
 
 _STATIC = (Linkage.STATIC, Linkage.STATIC_PIE)
-_STARTED = (*_STATIC, Linkage.LOADER_ONLY, Linkage.DYNAMIC)
-"""What a Linux image with a loader and a libc can start, if they are the right ones."""
+_WITH_LOADER = (*_STATIC, Linkage.LOADER_ONLY, Linkage.DYNAMIC, Linkage.LIBRARY)
+"""What a Linux image with a loader and a libc can start, if they are the right ones; and its own libraries."""
 
 SCRATCH = Policy(
     name="scratch",
@@ -32,7 +32,7 @@ def _with_loader(name: str, interpreters: tuple[str, ...], libraries: tuple[str,
     return msgspec.structs.replace(
         SCRATCH,
         name=name,
-        linkage={**SCRATCH.linkage, "linux": _STARTED},
+        linkage={**SCRATCH.linkage, "linux": _WITH_LOADER},
         interpreters={"linux": interpreters},
         libraries={"linux": libraries},
         glibc_min=glibc,
@@ -40,8 +40,13 @@ def _with_loader(name: str, interpreters: tuple[str, ...], libraries: tuple[str,
     )
 
 
-ALPINE = _with_loader("alpine", every(MUSL), ("libc.musl-*.so.1", "libc.so", "ld-musl-*.so.1"), None)
-"""A base image with musl and nothing else."""
+_ALPINE_LIBRARIES = (
+    *("libc.musl-*.so.1", "libc.so", "ld-musl-*.so.1"),
+    *("libapk.so.*", "libcrypto.so.3", "libssl.so.3", "libz.so.1"),
+)
+"""musl by its names, and what Alpine's package manager brings into the base image."""
+ALPINE = _with_loader("alpine", every(MUSL), _ALPINE_LIBRARIES, None)
+"""Alpine's base image without further packages."""
 
 _GLIBC_LIBRARIES = (
     *("libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1", "libresolv.so.2", "libutil.so.1"),

@@ -49,7 +49,9 @@ RUNS = {
     "macOS with a library of its own": ({"platform": Platform("darwin", "arm64"), "linkage": Linkage.DYNAMIC}, set()),
     "broken": ({"linkage": Linkage.BROKEN}, set()),
     "unknown": ({"linkage": Linkage.UNKNOWN}, set()),
-    "a library": ({"linkage": Linkage.LIBRARY}, set()),
+    "a library, which these images hold too": ({"linkage": Linkage.LIBRARY}, {"alpine", "glibc-2.36"}),
+    "musl and what apk needs": ({**WITH_MUSL, "needed": ("libz.so.1", "libcrypto.so.3")}, {"alpine"}),
+    "musl and more": ({**WITH_MUSL, "needed": ("libc.musl-x86_64.so.1", "libstdc++.so.6")}, set()),
     "no platform": ({"platform": None}, set()),
 }
 
