@@ -45,6 +45,7 @@ class Dynamic(msgspec.Struct, frozen=True, kw_only=True):
     needed_offset: int | None = None
     soname: str | None = None
     rpath: tuple[str, ...] = ()
+    rpath_offset: int | None = None
     versions: tuple[tuple[str, str], ...] = ()
     """(library, version) of each version that a symbol asks for, in file order."""
     versions_offset: int | None = None
@@ -83,6 +84,7 @@ def read_dynamic(view: Window, layout: Layout, offset: int, size: int) -> Dynami
         needed=tuple(name for name, _ in needed),
         needed_offset=needed[0][1] if needed else None,
         soname=names.read(values[DT_SONAME]) if DT_SONAME in values else None,
+        rpath_offset=next((at for tag, _, at in entries if tag in (DT_RPATH, DT_RUNPATH)), None),
         rpath=tuple(part for path in paths for part in path.split(":") if part),
         versions=tuple(_versions(view, names, versions_offset, values[DT_VERNEEDNUM]))
         if versions_offset is not None

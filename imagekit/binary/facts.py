@@ -59,21 +59,33 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
     """What else the bytes show beyond linkage; an empty tuple means looked for and not found, None not known."""
 
     imports: dict[str, tuple[str, ...]] = {}
-    """PE and Mach-O: library -> the names imported from it, sorted; at most 4,096 names in all."""
+    """PE and Mach-O: library -> the names imported from it, sorted; at most 4,096 names in all.
+
+    `#12` is a PE import by its number; Mach-O's names have a `_` before C's, and `flat namespace` is no library's.
+    """
     instrumented: tuple[str, ...] = ()
     """`race`, `asan`, `msan`, `cover`."""
     leaked_paths: tuple[str, ...] | None = None
-    """Absolute source paths of the function table's file list, sorted, at most 20; None where there is no list."""
+    """Absolute source paths of the function table's file list, those outside of Go's own tree first, sorted each.
+
+    At most 20; None where there is no list.
+    """
     leaked_total: int = 0
-    """How many there are in all."""
+    """How many there are in all; at most 65,536 are counted."""
     endpoints: tuple[str, ...] = ()
     """What an HTTP or gRPC server of it may answer to: `pprof`, `expvar`, `health`."""
     loads: tuple[str, ...] = ()
-    """Functions by which it loads code while it runs: `plugin.Open`, `dlopen`, `purego.Dlopen`."""
+    """Functions by which it loads code while it runs: `plugin.Open`, `dlopen`, `purego.Dlopen`, `LoadLibraryW`.
+
+    Every static glibc program has `dlopen` inside and every Go program for Windows imports LoadLibrary: not told there.
+    """
     nss: tuple[str, ...] = ()
-    """C functions of the name service that it calls: `getaddrinfo`, `getpwnam_r`."""
+    """C functions of the name service that it calls: `getaddrinfo`, `getpwnam_r`.
+
+    In a static glibc program without symbols or Go's names, `__nss_next` stands for those that cannot be told.
+    """
     fips: str | None = None
-    """`GOFIPS140=v1.0.0`, `boringcrypto`; None where nothing says so."""
+    """`GOFIPS140=v1.0.0`, `fips140=on`, `boringcrypto`; None where nothing says so."""
     build_ids: dict[str, str] = {}
     """`go`, `gnu`, `uuid`."""
     overlay: int = 0
@@ -99,7 +111,7 @@ class BinaryFacts(msgspec.Struct, frozen=True, kw_only=True):
     go: GoBuild | None = None
     hardening: dict[str, str | bool | None] = {}
     evidence: dict[str, Evidence] = {}
-    """One for each fact that is not silent: `linkage`, `cgo`, `libc`, `interpreter`, `needed`, `platform`, `go`."""
+    """One for each fact, trait and key of `hardening` that is not silent, under its name."""
     traits: Traits = Traits()
     slice: str = ""
     """For a slice of a fat Mach-O: its architecture (`arm64`); '' otherwise."""

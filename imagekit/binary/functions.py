@@ -26,7 +26,7 @@ _LITTLE, _BIG = (
 _NAMES_AT = {_GO_1_20: 3, _GO_1_18: 3, _GO_1_16: 2}
 """Which header word is the distance to the names; the next one ends them, the fourth after it begins the functions."""
 _FUNCTION_LIMIT = 1 << 22
-_FILE_LIMIT = 1 << 18
+_FILE_LIMIT = 1 << 16
 _CANDIDATES = 1 << 12
 _CHUNK = 1 << 18
 _NAME_LIMIT = 1 << 16
@@ -156,17 +156,17 @@ def find(view: Window, layout: Layout) -> FunctionTable | None:
     spans = layout.spans(lambda s: not s.executable)
     if not layout.sections:
         spans += layout.spans(lambda s: s.executable)
-    return next((table for start, end in spans if (table := _scan(view, layout, start, end))), None)
+    candidates = (place for start, end in spans for place in _candidates(view, layout, start, end))
+    tables = (_parse(view, layout, at, end) for at, end in islice(candidates, _CANDIDATES))
+    return next((table for table in tables if table is not None), None)
 
 
-def _scan(view: Window, layout: Layout, start: int, end: int) -> FunctionTable | None:
-    """One pass for all four magics: they differ in one byte, and the search goes by the others."""
+def _candidates(view: Window, layout: Layout, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Where a table may begin, and where it must end: one pass for all four magics, which differ in one byte."""
     little = view.order == "<"
     pattern = _LITTLE[layout.pointer] if little else _BIG[layout.pointer]
-    for at, _ in islice(view.matches(pattern, start, end), _CANDIDATES):
-        if table := _parse(view, layout, max(at - little, start), end):
-            return table
-    return None
+    for at, _ in view.matches(pattern, start, end):
+        yield max(at - little, start), end
 
 
 def _parse(view: Window, layout: Layout, at: int, end: int) -> FunctionTable | None:

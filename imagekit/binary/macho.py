@@ -18,7 +18,7 @@ ARCHITECTURES = {7: "386", 0x01000007: "amd64", 12: "arm", 0x0100000C: "arm64", 
 """GOARCH spelling of cputype (mach/machine.h)."""
 _SYSTEMS = {1: "darwin", 2: "ios", 3: "tvos", 4: "watchos", 6: "ios", 7: "ios", 8: "tvos", 9: "watchos", 11: "visionos"}
 _LC_SEGMENT, _LC_SEGMENT_64, _LC_SYMTAB, _LC_UNIXTHREAD, _LC_THREAD = 0x1, 0x19, 0x2, 0x5, 0x4
-_LC_LOAD_DYLINKER, _LC_RPATH, _LC_MAIN = 0xE, 0x8000001C, 0x80000028
+_LC_LOAD_DYLINKER, LC_RPATH, _LC_MAIN = 0xE, 0x8000001C, 0x80000028
 _LC_CODE_SIGNATURE, LC_BUILD_VERSION, LC_UUID = 0x1D, 0x32, 0x1B
 LC_CHAINED_FIXUPS, LC_DYSYMTAB = 0x80000034, 0xB
 _LC_DYLIBS = (0xC, 0x80000018, 0x8000001F, 0x20, 0x80000023)
@@ -116,7 +116,7 @@ def read(view: Window) -> MachO:
         minimum_os=minimum,
         interpreter=_string(view, first[_LC_LOAD_DYLINKER]) if _LC_LOAD_DYLINKER in first else None,
         needed=tuple(_string(view, c) for c in commands if c.kind in _LC_DYLIBS),
-        rpath=tuple(_string(view, c) for c in commands if c.kind == _LC_RPATH),
+        rpath=tuple(_string(view, c) for c in commands if c.kind == LC_RPATH),
         entry=any(k in first for k in (_LC_MAIN, _LC_UNIXTHREAD, _LC_THREAD)),
         commands=commands,
         symbols=_symbols(view, wide, first[_LC_SYMTAB]) if _LC_SYMTAB in first else None,

@@ -11,8 +11,8 @@ from imagekit.binary.formats import Program
 from imagekit.binary.macho import MachO
 from imagekit.binary.pe import Pe
 
-_ALIGNMENT = 8
-"""Of the signature of a PE file: fewer zeroes than that before it are no overlay."""
+_PADDING = 1 << 12
+"""Fewer zeroes than that fill a page, or a sector before a PE file's signature: no overlay."""
 
 
 def find(program: Program) -> tuple[int, Evidence] | None:
@@ -21,8 +21,7 @@ def find(program: Program) -> tuple[int, Evidence] | None:
     left = view.size - begin
     if isinstance(program, Pe) and program.certificates[0] >= begin:
         left -= program.certificates[1]
-        left = left if left >= _ALIGNMENT or any(view.raw(begin, max(left, 0), "overlay")) else 0
-    if left <= 0:
+    if left <= 0 or (left < _PADDING and not any(view.raw(begin, left, "overlay"))):
         return None
     return left, Evidence("behind all that the headers describe", view.base + begin, f"{left} bytes")
 
@@ -59,5 +58,5 @@ def _pe(program: Pe) -> Iterator[int]:
     yield from (s.offset + s.size for s in program.sections)
     yield program.layout.segments[-1].size  # the headers
     strings = program.symbols + program.symbol_count * 18
-    if program.symbol_count and strings + 4 <= program.view.size:
+    if program.symbols and strings + 4 <= program.view.size:
         yield strings + program.view.number(4, strings, "string table")

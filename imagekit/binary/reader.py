@@ -111,6 +111,8 @@ def _elf(program: Elf) -> BinaryFacts:
         evidence["interpreter"] = Evidence("PT_INTERP", base + program.interpreter_offset, program.interpreter)
     if dynamic.needed_offset is not None:
         evidence["needed"] = Evidence("DT_NEEDED", base + dynamic.needed_offset, ", ".join(dynamic.needed))
+    if dynamic.rpath_offset is not None:
+        evidence["rpath"] = Evidence("DT_RPATH or DT_RUNPATH", base + dynamic.rpath_offset, ":".join(dynamic.rpath))
     return BinaryFacts(
         format="elf",
         platform=platform,
@@ -146,6 +148,8 @@ def _macho(program: MachO) -> BinaryFacts:
         evidence["needed"] = Evidence("LC_LOAD_DYLIB", base + program.dylibs.offset, ", ".join(program.needed))
         if library:
             evidence["libc"] = evidence["needed"]
+    if (command := program.first(macho.LC_RPATH)) is not None:
+        evidence["rpath"] = Evidence("LC_RPATH", base + command.offset, ":".join(program.rpath))
     return BinaryFacts(
         format="macho",
         platform=platform,

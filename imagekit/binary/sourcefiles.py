@@ -21,7 +21,7 @@ _NAME_LIMIT = 1 << 12
 
 
 class Leak(msgspec.Struct, frozen=True):
-    """`paths` are at most 20, those outside of Go's own tree if there are such; `total` counts all, up to 65,536."""
+    """`paths` are at most 20, those outside of Go's own tree first; `total` counts all, up to 65,536."""
 
     paths: tuple[str, ...]
     total: int
@@ -44,7 +44,7 @@ def leaked(table: FunctionTable) -> Leak | None:
         kept = nsmallest(KEPT, counted())
     except FormatError:
         return None
-    paths = tuple(sorted(readable(path) for _, path, _ in kept))
+    paths = tuple(readable(path) for _, path, _ in kept)
     said = Evidence("function table, file list", table.view.base + kept[0][2], readable(kept[0][1])) if kept else None
     return Leak(paths, total, said)
 

@@ -43,10 +43,11 @@ class _OfFormat(msgspec.Struct, frozen=True, kw_only=True):
 
 def of_elf(program: Elf, code: GoCode, cgo: CgoUse, libc: str | None, imported: cnames.Imports, packed: Packed) -> Told:
     """C functions count as called if they are imported or, in a static glibc program, inside."""
-    inside = libc == "glibc" and not program.dynamic.needed
-    calls = cnames.held(program) if inside else cnames.called(imported)
-    if code.table is not None and cgo is CgoUse.PROVEN:  # Go's own names for its calls name the package, too
+    calls = cnames.called(imported)
+    if code.table is not None and cgo is CgoUse.PROVEN:
         calls = calls | gonames.c_loader(code.table) | gonames.name_service(code.table)
+    if libc == "glibc" and not calls and not program.dynamic.needed:
+        calls = cnames.held(program)  # only where Go's own names tell none: here libc's calls of itself count, too
     sanitizers = cnames.sanitizers(program, imported)
     own = _OfFormat(calls=calls, sanitizers=sanitizers, build_ids=buildids.of_elf(program))
     return _told(program, code, own, packed)

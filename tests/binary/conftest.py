@@ -88,6 +88,99 @@ import "debug/buildinfo"
 func main() { found, err := buildinfo.ReadFile("x"); println(found != nil, err != nil) }
 """,
 }
+SOURCES |= {
+    "web/main.go": """package main
+
+import (
+	_ "expvar"
+	"net/http"
+	_ "net/http/pprof"
+)
+
+func main() {
+	http.HandleFunc("/healthz", func(w http.ResponseWriter, r *http.Request) {})
+	println(http.ListenAndServe("127.0.0.1:0", nil))
+}
+""",
+    "plain/main.go": """package main
+
+import "net/http"
+
+func main() { println(http.ListenAndServe("127.0.0.1:0", nil)) }
+""",
+    "plug/main.go": """package main
+
+import "plugin"
+
+func main() { p, err := plugin.Open("x.so"); println(p != nil, err != nil) }
+""",
+    "dl/main.go": """package main
+
+// #include <dlfcn.h>
+// #cgo LDFLAGS: -ldl
+import "C"
+
+func main() { println(C.dlopen(nil, C.RTLD_NOW) != nil) }
+""",
+    "names/main.go": """package main
+
+import (
+	"net"
+	"os/user"
+)
+
+func main() {
+	_, first := net.LookupHost("localhost")
+	_, second := user.Lookup("root")
+	println(first == nil, second == nil)
+}
+""",
+    "hash/main.go": """package main
+
+import "crypto/sha256"
+
+func main() { println(sha256.Sum256(nil)[0]) }
+""",
+    "gosym/main.go": """package main
+
+// Prints the function table's files as Go's own debug/gosym reads them.
+
+import (
+	"debug/elf"
+	"debug/gosym"
+	"fmt"
+	"os"
+)
+
+func main() {
+	file, err := elf.Open(os.Args[1])
+	if err != nil {
+		panic(err)
+	}
+	content, err := file.Section(".gopclntab").Data()
+	if err != nil {
+		panic(err)
+	}
+	table, err := gosym.NewTable(nil, gosym.NewLineTable(content, file.Section(".text").Addr))
+	if err != nil {
+		panic(err)
+	}
+	for name := range table.Files {
+		fmt.Println(name)
+	}
+}
+""",
+}
+C_SOURCES = {
+    "hello": '#include <stdio.h>\nint main(void) { puts("hello"); return 0; }\n',
+    "names": "#include <stdio.h>\n#include <netdb.h>\n#include <pwd.h>\n"
+    "int main(int n, char **v) { struct addrinfo *a; int e = getaddrinfo(v[0], 0, 0, &a);\n"
+    'printf("%d %p\\n", e, (void *)getpwnam(v[0])); return n; }\n',
+    "loads": "#include <stdio.h>\n#include <dlfcn.h>\nvoid uv_dlopen(void) {}\n"
+    'int main(int n, char **v) { printf("%p\\n", dlopen(v[0], RTLD_NOW)); return n; }\n',
+    "copies": "#include <stdio.h>\n#include <string.h>\n"
+    'int main(int n, char **v) { char b[64]; strcpy(b, v[0]); printf("%s\\n", b); return n; }\n',
+}
 X = "-X main.version=1 -X main.empty=filled -X example.com/zoo/in.fo.Build=blu\u00e9"
 
 
@@ -118,18 +211,24 @@ def weight(zoo_source: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def zoo(go: str, zoo_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """`zoo(package, platform, *flags, ldflags=..., cgo=...)`: the path of that build, made at the first call."""
+    """`zoo(package, platform, *flags, ldflags=…, cgo=…, env=…)`: the path of that build, made at the first call."""
     built: dict[tuple[object, ...], Path] = {}
     out = tmp_path_factory.mktemp("zoo")
 
-    def build(package: str, platform: str = "linux/amd64", *flags: str, ldflags: str = X, cgo: bool = False) -> Path:
-        key = (package, platform, flags, ldflags, cgo)
+    def build(
+        package: str,
+        platform: str = "linux/amd64",
+        *flags: str,
+        ldflags: str = X,
+        cgo: bool = False,
+        env: tuple[tuple[str, str], ...] = (),
+    ) -> Path:
+        key = (package, platform, flags, ldflags, cgo, env)
         if key not in built:
             path = out / f"{len(built)}-{package}-{platform.replace('/', '-')}"
             arguments = [go, "build", "-trimpath", *flags, "-ldflags", ldflags, "-o", str(path), f"./{package}"]
-            done = subprocess.run(
-                arguments, cwd=zoo_source, env=_environment(platform, cgo), capture_output=True, text=True, check=False
-            )
+            settings = _environment(platform, cgo) | dict(env)
+            done = subprocess.run(arguments, cwd=zoo_source, env=settings, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
             built[key] = path
         return built[key]
@@ -144,6 +243,28 @@ def _environment(platform: str, cgo: bool) -> dict[str, str]:
     if variant:
         settings["GOARM"] = variant[0].removeprefix("v")
     return kept | settings | {"GOENV": "off", "GOFLAGS": "", "GOWORK": "off", "GOTOOLCHAIN": "local", "GOPROXY": "off"}
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`compiled(source, *flags, target=…)`: a C program by gcc, or by zig where a target is named; made once."""
+    built: dict[tuple[object, ...], Path] = {}
+    out = tmp_path_factory.mktemp("c")
+
+    def build(source: str, *flags: str, target: str = "") -> Path:
+        key = (source, flags, target)
+        if key not in built:
+            path, code = out / f"{len(built)}-{source}", out / f"{source}.c"
+            code.write_text(C_SOURCES[source], encoding="utf-8")
+            compiler = [sys.executable, "-m", "ziglang", "cc", "-target", target] if target else ["gcc"]
+            done = subprocess.run(
+                [*compiler, *flags, "-o", str(path), str(code)], capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stderr
+            built[key] = path
+        return built[key]
+
+    return build
 
 
 @pytest.fixture

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from imagekit.binary import functions
+from imagekit.binary import functions, sourcefiles
 from imagekit.binary.functions import FunctionTable, read_functions
 from imagekit.binary.layout import Layout, Region
 from imagekit.binary.reader import read
 from imagekit.binary.window import Window
 
+FILES = ("/home/kim/app/main.go", "/opt/go/src/runtime/proc.go", "example.com/app/x.go", "C:/Users/kim/y.go")
 NAMES = ("main.main", "gopkg.in/yaml%2ev2.Unmarshal", "runtime/cgo.free", "net/http.(*Client).Do")
 
 
@@ -76,15 +77,17 @@ def test_an_unknown_magic_is_no_table(zoo: Callable[..., Path], patched: Callabl
 def new_table(order: str, pointer: int, magic: int) -> bytes:
     words = 8 if magic != 0xFFFFFFFA else 7
     names = b"".join(name.encode() + b"\0" for name in NAMES)
+    files = b"".join(name.encode() + b"\0" for name in FILES)
     field = 4 if magic != 0xFFFFFFFA else pointer
     start = 8 + words * pointer
     units = start + len(names)
-    functions_at = units + 16
+    lines = units + 16 + len(files)
+    functions_at = lines + -lines % 8
     word = "Q" if pointer == 8 else "I"
-    places = [start, units, units, units, functions_at]
+    places = [start, units, units + 16, lines, functions_at]
     head = [len(NAMES), 1, *([0] if words == 8 else []), *places]
-    table = struct.pack(order + "IHBB" + word * words, magic, 0, 1, pointer, *head) + names + bytes(16)
-    return table + bytes((2 * len(NAMES) + 1) * field)
+    table = struct.pack(order + "IHBB" + word * words, magic, 0, 1, pointer, *head) + names + bytes(16) + files
+    return table.ljust(functions_at, b"\0") + bytes((2 * len(NAMES) + 1) * field)
 
 
 def old_table(order: str, pointer: int) -> bytes:
@@ -98,8 +101,12 @@ def old_table(order: str, pointer: int) -> bytes:
         pairs += struct.pack(order + word * 2, 0x1000 + index, structs + index * (pointer + 4))
         bodies += struct.pack(order + word + "I", 0x1000 + index, names_at + len(names))
         names += name.encode() + b"\0"
+    files_at = names_at + len(names)
+    files = b"".join(name.encode() + b"\0" for name in FILES)
+    starts = [files_at + 4 + 4 * len(FILES) + files.index(name.encode()) for name in FILES]
+    listed = struct.pack(order + "I" * (1 + len(FILES)), len(FILES) + 1, *starts) + files
     head = struct.pack(order + "IHBB" + word, 0xFFFFFFFB, 0, 1, pointer, count)
-    return head + pairs + struct.pack(order + word, 0x2000) + bytes(4) + bodies + names
+    return head + pairs + struct.pack(order + word + "I", 0x2000, files_at) + bodies + names + listed
 
 
 def found(table: bytes, order: str, pointer: int, before: int = 40) -> FunctionTable | None:
@@ -119,6 +126,13 @@ def test_every_format(order: str, pointer: int, magic: int) -> None:
     assert table.packages() == {"main", "gopkg.in/yaml.v2", "runtime/cgo", "net/http"}
     assert table.starts("runtime/cgo.")
     assert not table.contains("runtime/cgo.mallocs")
+    leak = sourcefiles.leaked(table)
+    assert leak is not None
+    assert leak.paths == (FILES[0], FILES[3], FILES[1]), "what stands below GOROOT comes last"
+    assert leak.total == 3
+    assert leak.evidence is not None
+    assert leak.evidence.offset is not None
+    assert (bytes(40) + content)[leak.evidence.offset :].startswith(FILES[0].encode() + b"\0")
 
 
 @pytest.mark.parametrize("magic", [0xFFFFFFFB, 0xFFFFFFF1], ids=["1.2", "1.20"])
@@ -131,6 +145,7 @@ def test_damage_is_no_table_or_is_bounded(magic: int) -> None:
             table = found(bytes(damaged), "<", 8)
             if table is not None:
                 table.contains("runtime/cgo.")
+                sourcefiles.leaked(table)
 
 
 def test_the_pointer_size_must_be_the_program_s() -> None:
