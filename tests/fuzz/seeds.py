@@ -55,18 +55,24 @@ def old_build_info(base: int, order: str) -> bytes:
     return head + strings + version + modules
 
 
-def function_table(magic: int = 0xFFFFFFF1, pointer: int = 8, order: str = "<") -> bytes:
+def function_table(
+    magic: int = 0xFFFFFFF1,
+    pointer: int = 8,
+    order: str = "<",
+    every: tuple[str, ...] = NAMES,
+    sources: tuple[str, ...] = FILES,
+) -> bytes:
     """Go 1.16 and later: header, names, units, files, lines, functions."""
     word = "Q" if pointer == 8 else "I"
     names, places = bytearray(b"\0"), []
-    for name in NAMES:
+    for name in every:
         places.append(len(names))
         names += name.encode() + b"\0"
     files, file_places = bytearray(), []
-    for name in FILES:
+    for name in sources:
         file_places.append(len(files))
         files += name.encode() + b"\0"
-    units = struct.pack(order + f"{len(FILES)}I", *file_places)
+    units = struct.pack(order + f"{len(sources)}I", *file_places)
     lines = b"\0" + bytes([2, 1, 4, 3, 0]) * 3
     head_words = 7 if magic == 0xFFFFFFFA else 8
     start = 8 + head_words * pointer
@@ -74,7 +80,7 @@ def function_table(magic: int = 0xFFFFFFF1, pointer: int = 8, order: str = "<") 
     for part in (names, units, files, lines):
         offsets.append(-(-(offsets[-1] + len(part)) // pointer) * pointer)
     field = pointer if magic == 0xFFFFFFFA else 4
-    list_size = (2 * len(NAMES) + 1) * field
+    list_size = (2 * len(every) + 1) * field
     entry_size = pointer + 32
     functions, bodies = b"", b""
     letter = word if field == pointer else "I"
@@ -84,10 +90,10 @@ def function_table(magic: int = 0xFFFFFFF1, pointer: int = 8, order: str = "<") 
             order + "iiIIIIIBBBB", place, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0
         )
         bodies += entry.ljust(entry_size, b"\0")
-    functions += struct.pack(order + letter, len(NAMES) * 64)
+    functions += struct.pack(order + letter, len(every) * 64)
     text = () if magic == 0xFFFFFFFA else (0x401000,)
     head = struct.pack(order + "IBBBB", magic, 0, 0, 1, pointer)
-    head += struct.pack(order + f"{head_words}{word}", len(NAMES), len(FILES), *text, *offsets)
+    head += struct.pack(order + f"{head_words}{word}", len(every), len(sources), *text, *offsets)
     out = bytearray(head)
     for at, part in zip(offsets, (names, units, files, lines, functions + bodies), strict=True):
         out = out.ljust(at, b"\0") + part
@@ -340,7 +346,7 @@ def fat(wide: bool) -> bytes:
 
 
 def pe(wide: bool, machine: int) -> bytes:
-    """One section with imports by name and by number, delayed imports, and Go's tables; an overlay behind it."""
+    """Imports by name and by number, delayed imports, and Go's tables in .data; code that is not; an overlay."""
     rva, at, base = 0x1000, 0x400, 0x140000000 if wide else 0x400000
     word, pointer = ("Q", 8) if wide else ("I", 4)
     body = bytearray(0x300)
@@ -359,20 +365,21 @@ def pe(wide: bool, machine: int) -> bytes:
     size = -(-len(body) // 0x200) * 0x200
     body = body.ljust(size, b"\0")
     directories = [(0, 0)] * 16
-    directories[1], directories[13], directories[4] = (rva, 60), (rva + 0x60, 64), (at + size, 16)
+    directories[1], directories[13], directories[4] = (rva, 60), (rva + 0x60, 64), (at + size + 0x200, 16)
     directories[10] = (rva + 0x200, 0x94 if wide else 0x5C)
-    optional = struct.pack("<HBBIIIII", 0x20B if wide else 0x10B, 3, 0, size, 0, 0, rva, rva)
+    optional = struct.pack("<HBBIIIII", 0x20B if wide else 0x10B, 3, 0, size, 0, 0, 0x3000, rva)
     optional += struct.pack("<Q" if wide else "<II", *((base,) if wide else (0, base)))
     optional += struct.pack("<IIHHHHHHIIIIHH", 0x1000, 0x200, 6, 1, 0, 0, 6, 1, 0, 0x2000, at, 0, 3, 0x8160)
     optional += struct.pack(f"<4{word}II", 0x200000, 0x1000, 0x100000, 0x1000, 0, 16)
     optional += b"".join(struct.pack("<II", *each) for each in directories)
-    symbols = at + size + 16
-    coff = struct.pack("<HHIIIHH", machine, 1, 0x5F000000, symbols, 1, len(optional), 0x22)
-    section = struct.pack("<8sIIIIIIHHI", b".data", size, rva, size, at, 0, 0, 0, 0, 0xE0000060)
+    symbols = at + size + 0x210
+    coff = struct.pack("<HHIIIHH", machine, 2, 0x5F000000, symbols, 1, len(optional), 0x22)
+    section = struct.pack("<8sIIIIIIHHI", b".data", size, rva, size, at, 0, 0, 0, 0, 0xC0000040)
+    section += struct.pack("<8sIIIIIIHHI", b".text", 0x200, 0x3000, 0x200, at + size, 0, 0, 0, 0, 0x60000020)
     out = b"MZ".ljust(0x3C, b"\0") + struct.pack("<I", 0x80) + bytes(0x40) + b"PE\0\0" + coff + optional + section
     certificate = struct.pack("<IHH", 16, 0x200, 2) + b"\x30\x06\x06\x04****"
     symbol = struct.pack("<IIIhHBB", 0, 4, 16, 1, 0, 2, 0) + struct.pack("<I", 17) + b"main.version\0"
-    return out.ljust(at, b"\0") + bytes(body) + certificate + symbol + b"overlay"
+    return out.ljust(at, b"\0") + bytes(body) + bytes(0x200) + certificate + symbol + b"overlay"
 
 
 def _load_configuration(wide: bool, base: int) -> bytes:

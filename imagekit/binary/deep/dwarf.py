@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zlib
 from collections.abc import Iterator
 from itertools import islice
@@ -15,7 +16,7 @@ SECTIONS = ("info", "abbrev", "str", "line_str", "str_offsets", "addr")
 MOST_BYTES = 1 << 28
 """Of all these sections together, uncompressed; more is not looked at."""
 _UNITS, _KEPT, _TEXT = 1 << 16, 1 << 10, 1 << 10
-_GO = 0x16
+_GO, _SHF_COMPRESSED, _ZLIB, _ZSTD = 0x16, 0x800, 1, 2
 _LANGUAGES = {
     **dict.fromkeys((0x01, 0x02, 0x0C, 0x1D, 0x2C, 0x3E), "C"),
     **dict.fromkeys((0x04, 0x1A, 0x21, 0x2B, 0x3A), "C++"),
@@ -28,17 +29,37 @@ _LANGUAGES = {
 
 
 def of_elf(file: Any) -> dict[str, bytes]:
-    """The sections of an `ELFFile`, uncompressed."""
+    """The sections of an `ELFFile`, uncompressed; {} where they are larger than is looked at."""
     found: dict[str, bytes] = {}
     left = MOST_BYTES
+    order, wide = "<" if file.little_endian else ">", file.elfclass == 64
     for section in file.iter_sections():
         name = wanted(section.name)
-        if name and section["sh_type"] != "SHT_NOBITS" and name not in found:
-            if section.data_size > left or section["sh_size"] > left:
-                return {}
-            found[name] = inflated(section.name, section.data(), left)
-            left -= len(found[name])
+        if not name or section["sh_type"] == "SHT_NOBITS" or name in found:
+            continue
+        if section["sh_size"] > left:
+            return {}
+        file.stream.seek(section["sh_offset"])
+        raw = file.stream.read(section["sh_size"])
+        compressed = section["sh_flags"] & _SHF_COMPRESSED
+        found[name] = _unpacked(raw, order, wide, left) if compressed else inflated(section.name, raw, left)
+        left -= len(found[name])
     return found
+
+
+def _unpacked(raw: bytes, order: str, wide: bool, limit: int) -> bytes:
+    """A section behind its Elf32_Chdr or Elf64_Chdr (gABI 4, section compression); b"" in a way that is not known."""
+    kind, size = struct.unpack_from(order + ("I4xQ" if wide else "II"), raw)
+    body = raw[24 if wide else 12 :]
+    if size > limit:
+        return b""
+    if kind == _ZLIB:
+        return zlib.decompressobj().decompress(body, max(size, 1))
+    if kind == _ZSTD:
+        import zstandard
+
+        return zstandard.ZstdDecompressor(max_window_size=MOST_BYTES).stream_reader(body).read(size)
+    return b""
 
 
 def wanted(name: str) -> str:

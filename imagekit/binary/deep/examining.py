@@ -76,13 +76,18 @@ def _ours(facts: BinaryFacts) -> Said:
     if facts.platform is not None:
         ours |= {"architecture": (facts.platform.architecture,), "os": (facts.platform.os,)}
     if facts.traits.imports:
-        names = {f"{library}:{name}" for library, every in facts.traits.imports.items() for name in every}
-        ours["imports"] = tuple(sorted(name for name in names if not name.rpartition(":")[2].startswith("#")))
+        ours["imports"] = tuple(_imports(facts))
     for fact in _HARDENING:
         value = facts.hardening.get(fact)
         if facts.format != "elf" and value is not None and value != "n/a":
             ours[fact] = (str(value).lower() if isinstance(value, bool) else value,)
     return ours
+
+
+def _imports(facts: BinaryFacts) -> list[str]:
+    """`library:name`, sorted, without imports by number, and without those that name no library of their own."""
+    of_libraries = [(library, every) for library, every in facts.traits.imports.items() if library in facts.needed]
+    return sorted({f"{library}:{name}" for library, every in of_libraries for name in every if name[:1] != "#"})
 
 
 def _least(versions: tuple[str, ...]) -> tuple[str, ...]:

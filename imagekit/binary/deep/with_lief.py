@@ -112,6 +112,9 @@ def _slice(file: Any, stream: BinaryIO, start: int) -> Opinion:
     if file.has_build_version:
         system = _SYSTEMS.get(file.build_version.platform.name)
         said |= {"minimum_os": (version(file.build_version.minos),)} | ({"os": (system,)} if system else {})
+    if file.has_dyld_info or file.has_dyld_chained_fixups:  # before 10.6 they stood in tables that lief does not read
+        bound = (one for one in file.bindings if one.has_library and one.has_symbol)
+        said |= _imports({f"{text(one.library.name)}:{text(one.symbol.name)}" for one in bound})
     kind, worth = _code_signature(file, stream, start + file.fat_offset)
     said["signature"] = (kind,)
     return Opinion(
@@ -147,7 +150,7 @@ def _pe(lief: Any, path: Path) -> tuple[Opinion, ...]:
         **{fact: (str(bool(flags & bit)).lower(),) for fact, bit in _PE_FLAGS.items()},
     }
     said |= {"architecture": (machine,)} if machine else {}
-    said |= _imports(every)
+    said |= _imports({f"{text(one.name)}:{text(e.name)}" for one in every for e in one.entries if not e.is_ordinal})
     wide = file.optional_header.magic.name == "PE32_PLUS"
     return (
         Opinion(
@@ -159,9 +162,8 @@ def _pe(lief: Any, path: Path) -> tuple[Opinion, ...]:
     )
 
 
-def _imports(libraries: list[Any]) -> Said:
+def _imports(named: set[str]) -> Said:
     """`library:name` of each import by name, sorted; nothing for more than a reader keeps."""
-    named = {f"{text(one.name)}:{text(e.name)}" for one in libraries for e in one.entries if not e.is_ordinal}
     return {"imports": tuple(sorted(named))} if len(named) < _MOST_IMPORTS else {}
 
 

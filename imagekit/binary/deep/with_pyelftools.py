@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
-from imagekit.binary.deep import dwarf
+from imagekit.binary.deep import CompileUnit, dwarf
 from imagekit.binary.deep.opinion import Opinion, Said, architecture
 
 _FAMILIES = {
@@ -33,8 +35,19 @@ def opinions(path: Path) -> tuple[Opinion, ...]:
         order = "<" if file.little_endian else ">"
         said = architecture(_FAMILIES, file["e_machine"], file.elfclass, order)
         said |= _interpreter(file) | _dynamic(file) | _versions(file)
-        units = dwarf.units(dwarf.of_elf(file), order, file.elfclass // 8)
-        return (Opinion(said=said, compile_units=units),)
+        return (Opinion(said=said, compile_units=_units(file, order)),)
+
+
+def _units(file: Any, order: str) -> tuple[CompileUnit, ...]:
+    """() where the sections cannot be unpacked, and for an object file, whose debug information is not linked yet."""
+    import zstandard
+
+    if file["e_type"] == "ET_REL":
+        return ()
+    try:
+        return dwarf.units(dwarf.of_elf(file), order, file.elfclass // 8)
+    except (zlib.error, zstandard.ZstdError, struct.error):
+        return ()
 
 
 def _interpreter(file: Any) -> Said:
