@@ -122,7 +122,12 @@ def test_every_key_is_read_as_text_and_over_what_is_extended(written):
     assert policy.glibc_min == "2.30"
     assert policy.forbidden_packages == ("plugin", "*/testing/*")
     assert policy.required_settings == {"CGO_ENABLED": "1", "-trimpath": "true", "-race": ""}
-    assert policy.allowed_linkage(Platform("linux", "amd64")) == (*STATIC, Linkage.LOADER_ONLY, Linkage.DYNAMIC, Linkage.LIBRARY)
+    assert policy.allowed_linkage(Platform("linux", "amd64")) == (
+        *STATIC,
+        Linkage.LOADER_ONLY,
+        Linkage.DYNAMIC,
+        Linkage.LIBRARY,
+    )
 
 
 def test_what_is_extended_stays_where_nothing_is_said(written):

@@ -8,6 +8,7 @@ import pytest
 from imagekit.audit.chains import ImportGraph
 from imagekit.audit.policy import SCRATCH, Policy
 from imagekit.audit.rules import BY_ID, RULES
+from imagekit.audit.subject import Vcs
 from imagekit.binary.deep import Deep, Disagreement
 from imagekit.binary.facts import CgoUse, Evidence, GoModule, Linkage, Traits
 from imagekit.platform import Platform
@@ -322,6 +323,21 @@ def test_a_forbidden_package_is_told_with_its_chain(subject):
     judged = subject(packages=PACKAGES, imports=lambda: graph)
     (remark,) = BY_ID["forbidden-package"].check(judged, _lists(forbidden_packages=("plugin",)))
     assert remark.chain == ("main", "a", "plugin")
+
+
+@pytest.mark.parametrize(("word", "chain"), [("error", ("main", "expvar")), ("warning", ())])
+def test_a_refused_handler_is_told_with_its_chain(subject, facts, word, chain):
+    graph = ImportGraph(main="main", imports={"main": ("expvar",), "expvar": ()})
+    judged = subject(facts(**_traits(endpoints=("expvar",))), imports=lambda: graph)
+    (remark,) = BY_ID["expvar"].check(judged, _lists(rules={"expvar": word}))
+    assert remark.chain == chain
+
+
+def test_a_changed_tree_of_our_own_is_told_once(subject, facts, expected, go_build):
+    dirty = facts(go=_settings(vcs__modified="true")(go_build))
+    built_here = subject(dirty, expected=expected(vcs=Vcs("a", True)))
+    assert list(BY_ID["vcs-dirty"].check(built_here, SCRATCH)) == []
+    assert len(list(BY_ID["vcs-dirty"].check(subject(dirty, expected=expected()), SCRATCH))) == 1
 
 
 def test_an_unknown_list_of_packages_does_not_pass(subject):

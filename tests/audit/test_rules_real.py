@@ -14,6 +14,7 @@ from imagekit.audit.policy import load
 from imagekit.audit.subject import Subject
 from imagekit.binary.functions import read_functions
 from imagekit.binary.reader import read
+from imagekit.cli.main import main
 from imagekit.content import Digest
 
 pytestmark = pytest.mark.real
@@ -160,3 +161,28 @@ def test_a_search_path(built):
     assert found(built(PLAIN, "-trimpath", "-ldflags=-s -w -r /tmp/lib", "-buildmode=pie"), "glibc-2.36") == {
         "rpath": "warning"
     }
+
+
+GATED = """\
+version: 1
+policy: policy.yaml
+builds: [{id: app, main: ., platforms: [linux/amd64]}]
+images: []
+"""
+
+
+def test_the_gate_of_a_build_tells_who_imports_what_is_forbidden(tmp_path, monkeypatch, capfd):
+    (tmp_path / "inner").mkdir()
+    for name, content in {
+        "go.mod": MODULE,
+        "main.go": 'package main\n\nimport _ "example.org/served/inner"\n\nfunc main() {}\n',
+        "inner/inner.go": 'package inner\n\nimport _ "net/http/pprof"\n',
+        "imagekit.yaml": GATED,
+        "policy.yaml": "version: 1\nextends: scratch\nforbidden_packages: [net/http/pprof]\n",
+    }.items():
+        (tmp_path / name).write_text(content)
+    monkeypatch.chdir(tmp_path)
+    assert main(["build", "--cache-dir", str(tmp_path / "cache")]) == 10
+    said = capfd.readouterr().err
+    assert "error forbidden-package: bin/linux_amd64/app" in said
+    assert "import chain: example.org/served -> example.org/served/inner -> net/http/pprof" in said

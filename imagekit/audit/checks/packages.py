@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from imagekit.audit.chains import shortest
-from imagekit.audit.checks.said import evidence, is_go
+from imagekit.audit.checks.said import chain_to, evidence, is_go
 from imagekit.audit.finding import Remark
 from imagekit.audit.subject import Subject
 
@@ -37,11 +36,9 @@ def nothing_forbidden(subject: Subject, policy: Policy) -> Iterator[Remark]:
 
 
 def _remark(subject: Subject, policy: Policy, package: str, glob: str) -> Remark:
-    graph = subject.imports() if subject.imports else None
-    chain = shortest(graph.imports, graph.main, lambda name: name == package) if graph else ()
     return Remark(
         message=f"{package} is linked in; policy {policy.name} forbids {glob!r}",
         evidence=evidence(subject.facts, "go"),
-        chain=chain,
+        chain=chain_to(subject, package),
         hint="remove the import that brings it in (`imagekit audit --source DIR` shows the chain), or waive the rule",
     )

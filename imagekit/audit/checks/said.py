@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from imagekit.audit.chains import shortest
 from imagekit.audit.finding import Severity
+from imagekit.audit.subject import Subject
 from imagekit.binary.facts import BinaryFacts, CgoUse, Evidence, Linkage
 
 if TYPE_CHECKING:
@@ -30,6 +32,12 @@ def demanded(policy: Policy, rule: str) -> bool:
     """Whether the policy itself makes the rule a warning or an error: then what cannot be seen is told too."""
     word = policy.rules.get(rule)
     return word is not None and word != "off" and Severity.parse(word) > Severity.NOTE
+
+
+def chain_to(subject: Subject, package: str) -> tuple[str, ...]:
+    """The shortest import chain from main to the package; () where the source is not at hand."""
+    graph = subject.imports() if subject.imports else None
+    return shortest(graph.imports, graph.main, lambda name: name == package) if graph else ()
 
 
 def listed(words: Iterable[str]) -> str:

@@ -58,9 +58,10 @@ def has_build_info(subject: Subject, _policy: Policy) -> Iterator[Remark]:
 
 
 def clean_commit(subject: Subject, _policy: Policy) -> Iterator[Remark]:
+    """A tree that imagekit built from itself is `dirty-tree`'s."""
     facts = subject.facts
     go = facts.go
-    if go is None:
+    if go is None or (subject.expected is not None and subject.expected.vcs is not None):
         return
     version = go.main.version if go.main else ""
     if go.settings.get("vcs.modified") == "true":
