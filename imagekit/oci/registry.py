@@ -10,7 +10,7 @@ from imagekit.oci.answers import PassingError, drain
 from imagekit.oci.blobs import BlobReader, read_verified
 from imagekit.oci.copy import copy
 from imagekit.oci.documents import Descriptor
-from imagekit.oci.hosts import Registries, load_registries, mirrored
+from imagekit.oci.hosts import load_registries, mirrored
 from imagekit.oci.reference import Reference, check_tag, is_loopback
 from imagekit.oci.repository import Repository
 from imagekit.oci.transport import Transport
@@ -18,6 +18,8 @@ from imagekit.workers import Cancellation, Workers
 
 CONNECTIONS = 4
 """Transfers at a time."""
+_MIRROR_ATTEMPTS = 2
+"""The registry itself stands behind it, so not much time is spent on one that does not answer."""
 
 
 def push(
@@ -62,31 +64,17 @@ def connected(
     named = registries.host(reference.host).mirrors if "push" not in actions else ()
     with ExitStack() as stack:
 
-        def entered(place: Reference, mirrors: Sequence[Repository] = ()) -> Repository:
-            return stack.enter_context(
-                _opened(place, registries, cancellation, actions, connections=connections, mirrors=mirrors)
+        def entered(place: Reference, mirrors: Sequence[Repository] = (), attempts: int | None = None) -> Repository:
+            transport = stack.enter_context(
+                Transport(cancellation, connections=connections, registries=registries, attempts=attempts)
             )
+            return Repository(place, transport, settle(transport, place), actions, mirrors)
 
         mirrors = []
         for mirror in named:
             with suppress(NetworkError):
-                mirrors.append(entered(mirrored(mirror, reference)))
+                mirrors.append(entered(mirrored(mirror, reference), attempts=_MIRROR_ATTEMPTS))
         yield entered(reference, mirrors)
-
-
-@contextmanager
-def _opened(
-    reference: Reference,
-    registries: Registries,
-    cancellation: Cancellation,
-    actions: str,
-    *,
-    connections: int,
-    mirrors: Sequence[Repository],
-) -> Iterator[Repository]:
-    with Transport(cancellation, connections=connections, registries=registries) as transport:
-        base = settle(transport, reference)
-        yield Repository(reference, transport, base, actions, mirrors)
 
 
 def settle(transport: Transport, reference: Reference) -> str:

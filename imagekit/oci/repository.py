@@ -50,6 +50,8 @@ _SPOOL = 1 << 20
 _PAGES = 1000
 _PAGE = 1000
 _NEXT = re.compile(r'<([^<>]{1,4096})>\s*;[^<,]*\brel="?next"?', re.IGNORECASE)
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_SIZE = re.compile(r"[0-9]{1,15}")
 _LIST_ATTEMPTS = 5
 
 
@@ -219,7 +221,7 @@ class Repository:
         answer.release_conn()
         media_type = _media_type(answer)
         digest, size = answer.headers.get("Docker-Content-Digest", ""), answer.headers.get("Content-Length", "")
-        if not (digest and size.isdecimal() and len(size) < 16 and media_type in _TYPES):
+        if not (_DIGEST.fullmatch(digest) and _SIZE.fullmatch(size) and media_type in _TYPES):
             raw, media_type = self._document(target)
             digest, size = digest_of(raw), str(len(raw))
         if target.startswith("sha256:") and target != digest:

@@ -40,9 +40,15 @@ class Transport:
     """Requests with patience; closes its connections when it is left."""
 
     def __init__(
-        self, cancellation: Cancellation, *, connections: int = 4, registries: Registries | None = None
+        self,
+        cancellation: Cancellation,
+        *,
+        connections: int = 4,
+        registries: Registries | None = None,
+        attempts: int | None = None,
     ) -> None:
         self.cancellation = cancellation
+        self._attempts = attempts or _ATTEMPTS
         self.registries = registries or Registries()
         self._connections = connections
         self._watch = Watch(cancellation)
@@ -140,8 +146,11 @@ class Transport:
         return is_loopback(host) or any(self.registries.host(each).plain_http for each in names)
 
     def patiently(self, action: Callable[[], T]) -> T:
-        """What `action` gives, tried five times while it raises `PassingError`, with growing pauses between."""
-        for attempt in range(_ATTEMPTS - 1):
+        """What `action` gives, tried a few times while it raises `PassingError`, with growing pauses between.
+
+        Five times, unless this transport was made for another number.
+        """
+        for attempt in range(self._attempts - 1):
             try:
                 return action()
             except PassingError as error:
