@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from imagekit.binary.facts import BinaryFacts
     from imagekit.binary.functions import FunctionTable
 
+_MOST_NAMES = 1 << 19
 _MOST_FUNCTIONS, _MOST_CHAINS, _MOST_PACKAGES, _SHOWN = 50, 10, 200, 5
 _RUNTIME = "runtime/cgo"
 _WRAPPERS = ("._Cfunc_", "._C2func_", "_cgoexp_")
@@ -60,11 +62,12 @@ def explain(facts: BinaryFacts, path: Path | None, *, graph: ImportGraph | None 
     Without `path` nothing is said that stands in the function table. Raises `UnreadableError` if it cannot be opened.
     """
     table = _table(facts, path) if path else None
-    functions, packages = _cgo(facts, table)
+    names = _names(table) if table and _asks(facts) else ()
+    functions, packages = _cgo(facts, names)
     found = Explanation(
         cgo_functions=functions,
         cgo_packages=packages,
-        packages=_linked(table) if _asks(facts) else (),
+        packages=_linked(names),
         libraries={library: _asked(library, facts, packages, table) for library in facts.needed},
         places=places(facts),
         files=tuple(_files(facts, table)),
@@ -108,32 +111,52 @@ def _table(facts: BinaryFacts, path: Path) -> FunctionTable | None:
         return None
 
 
+def _names(table: FunctionTable) -> tuple[str, ...]:
+    """The first half million names; () where the table turns out to be none."""
+    from imagekit.errors import FormatError
+
+    try:
+        return tuple(islice(table.names(), _MOST_NAMES))
+    except FormatError:
+        return ()
+
+
 def _asks(facts: BinaryFacts) -> bool:
     """Whether there is something to explain: C code, or a loader that the system does not bring by itself."""
     return facts.cgo == "proven" or facts.linkage in ("dynamic", "loader-only")
 
 
-def _cgo(facts: BinaryFacts, table: FunctionTable | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _cgo(facts: BinaryFacts, names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Functions that prove cgo, some of each package, and all their packages; runtime/cgo stands only for itself."""
     from imagekit.binary.goname import package_of
 
-    if facts.cgo != "proven" or table is None:
+    if facts.cgo != "proven" or not names:
         return (), ()
     resolver = () if facts.platform and facts.platform.os in ("darwin", "ios") else _RESOLVER
-    marks = (*_WRAPPERS, _RUNTIME + ".")
+    starts = (*resolver, _RUNTIME + ".")
     by_package: defaultdict[str, set[str]] = defaultdict(set)
-    for name in table.names():
-        if name.startswith(resolver) or any(mark in name for mark in marks):
+    for name in names:
+        if name.startswith(starts) or any(mark in name for mark in _WRAPPERS):
             by_package[package_of(name)].add(name)
     share = _MOST_FUNCTIONS // max(len(by_package), 1) or 1
-    functions = sorted(name for names in by_package.values() for name in sorted(names)[:share])
+    functions = sorted(name for found in by_package.values() for name in sorted(found)[:share])
     packages = sorted(by_package.keys() - {"", _RUNTIME}) or [_RUNTIME]
     return tuple(functions[:_MOST_FUNCTIONS]), tuple(packages)
 
 
-def _linked(table: FunctionTable | None) -> tuple[str, ...]:
-    """The packages with a dot in their first element, which Go's own library never has."""
-    found = table.packages() if table else frozenset()
+def _linked(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The packages with a dot in their first element, which Go's own library never has.
+
+    Neighbours mostly share their package: only a name that begins otherwise than the one before it is taken apart.
+    """
+    from imagekit.binary.goname import package_of
+
+    found, prefix = set(), "\0"
+    for name in names:
+        if not name.startswith(prefix) or "/" in name[len(prefix) :]:
+            package = package_of(name)
+            found.add(package)
+            prefix = f"{package}." if package and "%" not in name else "\0"
     return tuple(sorted(name for name in found if "." in name.partition("/")[0]))[:_MOST_PACKAGES]
 
 

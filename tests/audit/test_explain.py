@@ -14,6 +14,7 @@ from imagekit.audit.explain import Explanation, explain, with_source
 from imagekit.audit.listed import graph_of
 from imagekit.audit.named import asking
 from imagekit.binary.facts import BinaryFacts
+from imagekit.binary.functions import read_functions
 from imagekit.binary.reader import read
 from imagekit.golang.arguments import Main
 from imagekit.golang.packages import list_packages
@@ -252,6 +253,22 @@ def test_damaged_and_hostile_files(build: Build, tmp_path: Path) -> None:
         cut.write_bytes(whole[:size])
         (facts,) = read(cut)
         assert explain(facts, cut).cgo_functions == ()
+
+
+def test_names_without_an_end_prove_nothing(peer: Callable[[str], Path], tmp_path: Path) -> None:
+    """The table passes for one, but a name in it has 400 KB: said is only what needs no name."""
+    path = peer("docker")
+    table = read_functions(path)
+    assert table is not None
+    start = table.where_starts("")
+    assert start is not None
+    content = bytearray(path.read_bytes())
+    inside = slice(start + 100_000, start + 500_000)
+    content[inside] = content[inside].replace(b"\0", b"x")
+    (tmp_path / "app").write_bytes(content)
+    (facts,) = read(tmp_path / "app")
+    assert facts.cgo == "proven"
+    assert explain(facts, tmp_path / "app").cgo_functions == ()
 
 
 @pytest.mark.parametrize(
