@@ -32,7 +32,11 @@ Glob = Annotated[str, Meta(min_length=1, max_length=256)]
 Globs = Annotated[tuple[Glob, ...], Meta(max_length=1000)]
 Version = Annotated[
     str,
-    Meta(pattern=r"^(0|[1-9][0-9]{0,2})\.(0|[1-9][0-9]{0,2})$", description="is not a version of glibc"),
+    Meta(
+        pattern=r"^(0|[1-9][0-9]{0,2})\.(0|[1-9][0-9]{0,2})$",
+        description="is not a version of glibc",
+        examples=["2.36"],
+    ),
 ]
 
 

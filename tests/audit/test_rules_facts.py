@@ -152,9 +152,10 @@ TELLS = {
     "signature that does not fit": (
         "signature",
         {},
-        {"format": "macho", "platform": MAC, **_hardening(signature="bad page 3")},
-        "bad page 3",
+        {"format": "macho", "platform": MAC, **_hardening(signature="adhoc", page_hashes="bad")},
+        "does not fit",
     ),
+    "signature of a new kind": ("signature", {}, {"format": "macho", **_hardening(signature="odd")}, "odd"),
     "debug": ("debug", {"rules": {"debug": "note"}}, _hardening(debug=True), "DWARF"),
     "symbols": ("symbols", {"rules": {"symbols": "note"}}, _hardening(symbols=True), "symbol table"),
     "timestamp": ("timestamp", {}, {"format": "pe", **_hardening(timestamp="0x5f000000")}, "0x5f000000"),
@@ -260,7 +261,11 @@ PASSES = {
     "pie of a library": ("pie", {}, {"linkage": Linkage.LIBRARY, **_hardening(pie=False)}),
     "aslr": ("aslr", {}, _hardening(aslr=True, high_entropy_va=True)),
     "aslr of 32 bits": ("aslr", {}, _hardening(aslr=True, high_entropy_va="n/a")),
-    "signature by the linker": ("signature", {}, {"format": "macho", **_hardening(signature="linker-signed")}),
+    "signature by the linker": (
+        "signature",
+        {},
+        {"format": "macho", **_hardening(signature="linker-signed", page_hashes="good")},
+    ),
     "signature of an Intel Mac": (
         "signature",
         {},

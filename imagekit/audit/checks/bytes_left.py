@@ -30,8 +30,14 @@ def signed_where_needed(subject: Subject, _policy: Policy) -> Iterator[Remark]:
             evidence=where,
             hint="link it with Go's or Apple's linker, which sign, or run `codesign -s - FILE`",
         )
+    elif facts.hardening.get("page_hashes") == "bad":
+        yield Remark(
+            message="the code signature does not fit the file: macOS kills the program",
+            evidence=evidence(facts, "page_hashes", "signature"),
+            hint=_sign_again(facts),
+        )
     elif isinstance(state, str) and state not in _FITS:
-        yield Remark(message=f"the signature does not fit: {state}", evidence=where, hint=_sign_again(facts))
+        yield Remark(message=f"the signature cannot be read: {state}", evidence=where, hint=_sign_again(facts))
     deep = subject.deep.signature if subject.deep else None
     if deep is not None and deep.split(",")[0] not in _FITS:
         yield Remark(message=f"the deep look at the signature: {deep}", evidence=where, hint=_sign_again(facts))
