@@ -43,7 +43,7 @@ def build_info(version: str = "go1.26.1 X:boringcrypto", modules: str = MODULES)
     )
     framed += b"A\x16\xd8\xf2"
     head = b"\xff Go buildinf:\x08\x02".ljust(32, b"\0")
-    return head + uvarint(len(version)) + version.encode() + uvarint(len(framed)) + framed
+    return head + uvarint(len(version.encode())) + version.encode() + uvarint(len(framed)) + framed
 
 
 def old_build_info(base: int, order: str) -> bytes:
