@@ -348,8 +348,8 @@ def test_damage_is_compared_without_an_error(build: Build, tmp_path: Path, platf
 @pytest.mark.real
 def test_large_programs_are_compared_in_a_second(peer: Callable[[str], Path]) -> None:
     """170 MB in two programs; nothing is held in memory but one part's piece."""
-    began = time.perf_counter()
+    began = time.process_time()
     found = compare(str(peer("ko")), str(peer("goreleaser")))
-    assert time.perf_counter() - began < 5  # 0.4 s on a quiet machine
+    assert time.process_time() - began < 3  # 0.4 s on a quiet machine
     assert len(found.modules) > 100
     assert found.sizes

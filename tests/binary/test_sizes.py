@@ -61,15 +61,14 @@ def test_the_module_is_the_longest_path_that_fits(zoo: Callable[..., Path], peer
 def test_a_large_program_takes_a_fraction_of_a_second(peer: Callable[[str], Path]) -> None:
     """goreleaser: 120 MB, 100,000 functions."""
     path = peer("goreleaser")
-    tracemalloc.start()
-    began = time.perf_counter()
+    began = time.process_time()
     found = by_package(path)
-    taken = time.perf_counter() - began
+    assert time.process_time() - began < 1  # 0.1 s on a quiet machine; the CPU's time, for others run beside us
+    assert sum(each.size for each in found) > 20_000_000
+    tracemalloc.start()
+    assert by_package(path) == found
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert sum(each.size for each in found) > 20_000_000
-    assert {each.module for each in found} > {"", "github.com/goreleaser/goreleaser/v2"}
-    assert taken < 3  # tracemalloc makes it several times slower; a plain run takes 0.1 s
     assert peak < 16 << 20
 
 
@@ -173,6 +172,6 @@ def test_many_functions_with_one_long_name_end_early(wrapped: Callable[..., Path
     place = (2 * count + 1) * 4
     listed = struct.pack("<II", 0, place) * count + struct.pack("<I", 0)
     head = struct.pack("<IHBBQ", 0xFFFFFFF1, 0, 1, 8, count) + struct.pack("<7Q", 0, 0, 72, *[start] * 4)
-    began = time.perf_counter()
+    began = time.process_time()
     assert by_package(wrapped(head + names + listed + records, "<", 8)) == ()
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
