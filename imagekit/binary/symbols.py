@@ -11,12 +11,13 @@ from imagekit.binary.elf import SHT_SYMTAB, Elf
 from imagekit.binary.formats import Program
 from imagekit.binary.macho import MachO
 from imagekit.binary.pe import Pe
-from imagekit.binary.window import Window
+from imagekit.binary.window import STRING_LIMIT, Window, readable
 from imagekit.errors import FormatError
 
 _SHN_UNDEF = 0
 _COFF_SYMBOL = 18
 _MACHO_STAB, _MACHO_TYPE, _MACHO_SECTION = 0xE0, 0x0E, 0x0E
+_ENDING_LIMIT = 1 << 12
 _NAME_LIMIT = 1 << 8
 """Places of a name in a string table that are looked at; a real one has a few."""
 
@@ -30,6 +31,39 @@ def address(program: Program, name: str) -> int | None:
             return next((a for spelled in ("_" + name, name) for a in _macho(program, spelled)), None)
         case Pe():
             return next((a for spelled in (name, "_" + name) for a in _pe(program, spelled)), None)
+    assert_never(program)
+
+
+def ending_in(program: Program, suffix: str) -> Iterator[str]:
+    """Every name in the program's string table that ends so, at most 4,096 of them, in the table's order."""
+    view, span = program.view, _strings(program)
+    if span is None:
+        return
+    raw, (at, end) = _raw(suffix) + b"\0", span
+    for _ in range(_ENDING_LIMIT):
+        found = view.find(raw, at, end)
+        if found < 0:
+            return
+        start = max(at, found - STRING_LIMIT)
+        yield readable(view.raw(start, found - start, "symbol name").rpartition(b"\0")[2] + _raw(suffix))
+        at = found + len(raw)
+
+
+def _strings(program: Program) -> tuple[int, int] | None:
+    """Where the string table begins and ends; None without one."""
+    match program:
+        case Elf():
+            table = next((s for s in program.sections if s.kind == SHT_SYMTAB), None)
+            if table is None or table.link >= len(program.sections):
+                return None
+            strings = program.sections[table.link]
+            return strings.offset, strings.offset + strings.size
+        case MachO():
+            found = program.symbols
+            return (found.strings, found.strings + found.strings_size) if found else None
+        case Pe():
+            start = program.symbols + program.symbol_count * _COFF_SYMBOL
+            return (start, start + program.view.number(4, start, "string table")) if program.symbol_count else None
     assert_never(program)
 
 

@@ -5,6 +5,7 @@ Touches disk.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from struct import pack
 
@@ -18,6 +19,7 @@ from imagekit.binary.macho import MachO
 from imagekit.binary.window import open_window
 from imagekit.errors import FormatError
 
+_SET = ".str"
 VALUE_LIMIT = 1 << 20
 """Bytes that a value may have; a command line has no room for more."""
 _POINTER_MASK = (1 << 36) - 1
@@ -43,6 +45,22 @@ def string_variable(path: Path, name: str) -> StringVariable | None:
         if address is not None:
             return StringVariable(address, _string(program, address))
     return None
+
+
+def set_variables(path: Path) -> dict[str, str]:
+    """The variables that `-X` set, in a file with symbols: the linker calls the text of each `importpath.variable.str`.
+
+    Raises `UnreadableError` for a path that cannot be opened, `FormatError` for a damaged file.
+    """
+    found: dict[str, str] = {}
+    for program in programs(open_window(path)):
+        for name in symbols.ending_in(program, _SET):
+            package, _, variable = name.removeprefix("_").removesuffix(_SET).rpartition(".")
+            address = symbols.address(program, f"{package}.{variable}")
+            if address is not None:
+                with suppress(FormatError):  # another symbol of that ending
+                    found[f"{goname.unescaped(package)}.{variable}"] = _string(program, address)
+    return found
 
 
 def string_at(path: Path, address: int) -> str | None:

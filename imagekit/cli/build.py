@@ -58,6 +58,10 @@ def build(
     verify_modules: Annotated[
         bool, typer.Option("--verify-modules", help="Verify the module cache even if it was before.")
     ] = False,
+    verify_reproducible: Annotated[
+        bool,
+        typer.Option("--verify-reproducible", help="Build twice, the second time elsewhere; exit 5 if a byte differs."),
+    ] = False,
     image_refs: ImageRefs = None,
     form: StdoutFormat = "text",
     config: ConfigFile = None,
@@ -85,6 +89,7 @@ def build(
         policy=policy or None,
         fail_on=severity(fail_on),
         verify_modules=verify_modules,
+        verify_reproducible=verify_reproducible,
         push=push,
         tags=tuple(tag or ()),
         load=engine if load else "",
@@ -114,6 +119,11 @@ def finish(request: Request, outcome: Outcome, form: str, image_refs: Path | Non
         raise RefusedError(_refusal(outcome, request.fail_on), hint=hint)
     if request.partial is not None:
         return 0
+    if request.verify_reproducible:
+        from imagekit.pipeline.repeating import verify_reproducible
+
+        same = verify_reproducible(outcome.ground, SWITCH)
+        print(f"reproducible: a second build elsewhere gave the same {same} files", file=sys.stderr)
     lines = _delivered(request, outcome)
     text = _json(outcome) if form == "json" else "".join(f"{line}\n" for line in lines)
     if image_refs is not None:

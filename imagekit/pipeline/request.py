@@ -22,6 +22,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     policy: str | None = None
     fail_on: Severity = Severity.ERROR
     verify_modules: bool = False
+    verify_reproducible: bool = False
     push: str = ""
     tags: tuple[str, ...] = ()
     load: str = ""

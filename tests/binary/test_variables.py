@@ -11,7 +11,7 @@ import pytest
 
 from imagekit.binary import formats
 from imagekit.binary.macho import MachO
-from imagekit.binary.variables import VALUE_LIMIT, StringVariable, string_at, string_variable
+from imagekit.binary.variables import VALUE_LIMIT, StringVariable, set_variables, string_at, string_variable
 from imagekit.binary.window import open_window
 from imagekit.errors import FormatError, UnreadableError
 
@@ -44,6 +44,13 @@ def test_each_value_at_the_same_address_when_stripped(zoo: Callable[..., Path], 
         assert found.value == value
         assert string_variable(stripped, name) is None
         assert string_at(stripped, found.address) == value
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("platform", ["linux/amd64", "linux/s390x", "darwin/arm64", "windows/amd64"])
+def test_all_that_was_set_is_listed_by_its_name(zoo: Callable[..., Path], platform: str) -> None:
+    assert SET.items() <= set_variables(zoo("tiny", platform, ldflags=X)).items()
+    assert set_variables(zoo("tiny", platform, ldflags="-s -w " + X)) == {}
 
 
 @pytest.mark.real
