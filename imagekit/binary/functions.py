@@ -26,6 +26,8 @@ _LITTLE, _BIG = (
 _NAMES_AT = {_GO_1_20: 3, _GO_1_18: 3, _GO_1_16: 2}
 """Which header word is the distance to the names; the next one ends them, the fourth after it begins the functions."""
 _FUNCTION_LIMIT = 1 << 22
+_NAMES_LIMIT = 1 << 27
+"""Bytes of names; the largest programs known have some 40 million."""
 _FILE_LIMIT = 1 << 16
 _CANDIDATES = 1 << 12
 _CHUNK = 1 << 18
@@ -192,7 +194,7 @@ def _parse_new(view: Window, table: Window, at: int, pointer: int, count: int) -
     names, units, files, lines, functions = words
     field = 4 if magic in (_GO_1_18, _GO_1_20) else pointer
     ordered = 8 < names < units <= files <= lines <= functions
-    if not ordered or functions + (2 * count + 1) * field > table.size:
+    if not ordered or units - names > _NAMES_LIMIT or functions + (2 * count + 1) * field > table.size:
         return None
     if table.number(1, units - 1, "function names"):
         return None

@@ -256,14 +256,29 @@ def test_ambiguous_loaders_are_refused(make_elf: Callable[..., bytes], tmp_path:
         (b"MZ" + bytes(100), "unknown"),
         (b"!<arch>\n", "ar"),
         (b"\xca\xfe\xba\xbe\x00\x00\x00\x41" + bytes(64), "unknown"),
+        (b"<bigaf>\n" + bytes(8), "ar"),
+        (b"\0asm\x0d\0\x01\0", "wasm"),
+        (b"\0asm\x02\0\0\0", "unknown"),
+        (b"\x01\xf7\xff\xff" + bytes(64), "unknown"),
     ],
-    ids=["empty", "script", "DOS program", "archive", "Java class"],
+    ids=[
+        "empty",
+        "script",
+        "DOS program",
+        "archive",
+        "Java class",
+        "archive of AIX",
+        "wasm component",
+        "wasm to come",
+        "two bytes like XCOFF's",
+    ],
 )
 def test_no_program(tmp_path: Path, content: bytes, kind: str) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
     (facts,) = read(path)
-    assert (facts.format, facts.linkage, facts.platform) == (kind, Linkage.UNKNOWN, None)
+    assert (facts.format, facts.linkage) == (kind, Linkage.UNKNOWN)
+    assert (facts.platform is None) == (kind != "wasm")
 
 
 def test_what_cannot_be_opened(tmp_path: Path) -> None:

@@ -61,3 +61,18 @@ def test_anonymous_memory_stays_small(zoo: Callable[..., Path], weight: Path) ->
         env=dict(os.environ),
     )
     assert int(done.stdout) < 30 << 10
+
+
+@pytest.mark.real
+def test_the_programs_of_this_machine() -> None:
+    """/usr/bin: 0.8 ms a file on average where all of it is in the page cache."""
+    programs = [path for path in sorted(Path("/usr/bin").iterdir()) if path.is_file() and not path.is_symlink()]
+    programs = [path for path in programs if path.stat().st_size and path.open("rb").read(4) == b"\x7fELF"]
+    assert len(programs) > 50
+    took = []
+    for _ in range(3):
+        begun = time.process_time()
+        for path in programs:
+            read(path)
+        took.append((time.process_time() - begun) / len(programs))
+    assert min(took) < 0.003

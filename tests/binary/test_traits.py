@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import struct
 import subprocess
+import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -243,3 +246,48 @@ def test_whatever_is_not_silent_has_evidence(zoo: Callable[..., Path], platform:
             assert name in facts.evidence, name
     for key, value in facts.hardening.items():
         assert (key in facts.evidence) == (value is not None and value != "n/a"), key
+
+
+def hostile_table(names: bytes, files: bytes) -> bytes:
+    """A function table of Go 1.20 that passes for one."""
+    units = 72 + len(names)
+    lines = units + 16 + len(files)
+    functions = lines + -lines % 8
+    head = struct.pack("<IHBB8Q", 0xFFFFFFF1, 0, 1, 8, 4, 1, 0, 72, units, units + 16, lines, functions)
+    return (head + names + bytes(16) + files).ljust(functions, b"\0") + bytes(36)
+
+
+HOSTILE = {
+    "marks everywhere": (b"x\0" + b"net/http/pprof.x\0" * 200_000, b"x\0"),
+    "C's names everywhere": (b"runtime/cgo.x\0" + b"net._C_getaddrinfo\0" * 200_000, b"x\0"),
+    "no name at all": (bytes(4_000_000), b"x\0"),
+    "a name without an end": (b"n" * 4_000_000 + b"\0", b"x\0"),
+    "many files": (b"x\0", b"/a\0" * 1_000_000),
+    "long files": (b"x\0", (b"/" + b"a" * 4000 + b"\0") * 1_000),
+    "a file without an end": (b"x\0", b"\0/" + b"a" * 4_000_000),
+    "almost a path of health": (b"x\0net/http.(*Server).Serve\0", b"/health" * 600_000),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_tables(make_elf: Callable[..., bytes], tmp_path: Path, name: str) -> None:
+    """Read soon, and with little memory: the limits are those of the issue for a whole file."""
+    content = bytearray(make_elf(machine=62) + bytes(8) + hostile_table(*HOSTILE[name]))
+    start = len(make_elf(machine=62)) + 8
+    content[56:58] = struct.pack("<H", 2)
+    size = len(content) - start
+    content[120:176] = struct.pack("<IIQQQQQQ", 1, 4, start, 0x10000000 + start, 0, size, size, 1)
+    path = tmp_path / "hostile"
+    path.write_bytes(content)
+    begun = time.process_time()
+    facts = one(path)
+    assert time.process_time() - begun < 1
+    assert facts.linkage == "static"
+    assert facts.cgo in ("absent", "proven"), "the table was read"
+    assert len(facts.traits.leaked_paths or ()) <= sourcefiles.KEPT
+    tracemalloc.start()
+    try:
+        read(path)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
