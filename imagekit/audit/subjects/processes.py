@@ -93,6 +93,8 @@ class _Pool(Generic[T, R]):
             while wanted < len(self._batches):
                 cancellation.check()
                 if not selector.get_map():
+                    cancellation.wait(_TICK)  # a signal to the whole group may reach the children first
+                    cancellation.check()
                     raise ToolError("a process of the audit was killed", hint="give it more memory, or --jobs 1")
                 for key, _ in selector.select(_TICK):
                     if not self._received(key.fd, done):
@@ -130,7 +132,8 @@ def _live(task: Callable[[T], R], batches: Sequence[Sequence[T]], queue: int, ou
     """What a child does, to its end: batch after batch, until none is left or nobody listens."""
     code = 1
     try:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's goes to the parent too, which ends us
+        for number in (signal.SIGTERM, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
         encoder = msgspec.msgpack.Encoder()
         while raw := os.read(queue, _NUMBER.size):
