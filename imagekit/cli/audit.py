@@ -28,7 +28,10 @@ _SUBJECTS = (
 def audit(
     subjects: Annotated[list[str], typer.Argument(metavar="SUBJECT...", help=_SUBJECTS)],
     policy: Annotated[
-        str, typer.Option("--policy", metavar="P", help="A built-in profile or a policy.yaml; default: the configured.")
+        str,
+        typer.Option(
+            "--policy", metavar="P", help="A profile or a policy.yaml; default imagekit.yaml's, else scratch."
+        ),
     ] = "",
     form: Annotated[
         str, typer.Option("--format", metavar="F", help="text, json, sarif, junit, github or html.")

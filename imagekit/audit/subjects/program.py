@@ -140,10 +140,11 @@ def _slice(facts: BinaryFacts, deep: Deep | None, place: Path, wishes: Wishes) -
 
 
 class _Hashing:
-    """SHA-256 and size of a file; a large one is hashed beside the block, which hashing does not hold up."""
+    """SHA-256 of a file, no further than it went when it was opened; a large one is hashed beside the block."""
 
     def __init__(self, descriptor: int, size: int) -> None:
-        self._descriptor, self._state, self.size = descriptor, hashlib.sha256(), 0
+        self._descriptor, self._limit = descriptor, size
+        self._state, self.size = hashlib.sha256(), 0
         self._error: OSError | None = None
         self._thread = threading.Thread(target=self._run) if size >= _LARGE else None
 
@@ -162,7 +163,7 @@ class _Hashing:
 
     def _run(self) -> None:
         try:
-            while piece := os.pread(self._descriptor, CHUNK, self.size):
+            while piece := os.pread(self._descriptor, min(CHUNK, self._limit - self.size), self.size):
                 self._state.update(piece)
                 self.size += len(piece)
         except OSError as error:
