@@ -6,7 +6,7 @@ PEERS := $(or $(IMAGEKIT_PEERS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/imagekit-
 export IMAGEKIT_PEERS := $(PEERS)
 export TESTCONTAINERS_RYUK_DISABLED := true
 
-.PHONY: help setup demo test test-fast fuzz check format lint types layers docs peers engine lock clean
+.PHONY: help setup demo test test-fast fuzz zoo check format lint types layers oracles peers engine lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -24,7 +24,7 @@ $(VENV)/.installed: requirements-dev.lock pyproject.toml scripts/system.sh
 demo: setup ## Build images of the Go program in fixtures/hello, run one, print what was made
 	scripts/demo.sh
 
-test: setup oracles engine ## Run every test, with the real engine, registry and Go
+test: setup oracles engine zoo ## Run every test, with the real engine, registry and Go
 	PATH="$(CURDIR)/$(BIN):$(PEERS)/bin:$$PATH" $(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST)
 
 test-fast: setup ## Run the tests that need no engine, registry, network or long build
@@ -56,6 +56,9 @@ engine: setup ## Install the docker engine, skopeo and qemu where they lack (roo
 
 oracles: setup ## Build the foreign tools that the tests compare with (cached by version)
 	scripts/peers.sh oracles own_module
+
+zoo: setup engine ## Build the binaries of fixtures/zoo that lack (cached by recipe and tool)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python fixtures/zoo/build.py >/dev/null
 
 peers: setup ## Build the foreign tools of the benchmarks too
 	scripts/peers.sh oracles own_module benchmarks

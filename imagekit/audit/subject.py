@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Protocol
 
 import msgspec
 
@@ -15,14 +14,6 @@ from imagekit.binary.facts import BinaryFacts, GoModule
 from imagekit.binary.sizes import PackageSize
 from imagekit.content import Digest
 from imagekit.targets.target import Target
-
-
-class FunctionNames(Protocol):
-    """The names in a Go function table (`binary.functions.FunctionTable` is one)."""
-
-    def where_starts(self, prefix: str, /) -> int | None:
-        """Offset in the file of the first name that begins with `prefix`."""
-        ...
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +80,6 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     digest: Digest
     size: int
     facts: BinaryFacts
-    functions: FunctionNames | None = None
     expected: Expected | None = None
     imports: Callable[[], ImportGraph] | None = None
     """Asked only where a refusal must be explained, since `go list` costs more than all else; None if it cannot be."""

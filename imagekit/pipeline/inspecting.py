@@ -8,7 +8,7 @@ import msgspec
 
 import imagekit
 from imagekit.binary.facts import BinaryFacts, CgoUse, Linkage
-from imagekit.binary.functions import FunctionTable, read_functions
+from imagekit.binary.functions import read_functions
 from imagekit.binary.reader import read
 from imagekit.content import canonical_json, hex_of
 from imagekit.errors import FormatError
@@ -37,29 +37,13 @@ class _Remembered(msgspec.Struct, frozen=True):
     needs: tuple[Need, ...]
 
 
-class LinkedNames:
-    """The function table of a file, opened only when a rule or a recipe asks for a name."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._table: FunctionTable | None = None
-
-    @property
-    def table(self) -> FunctionTable | None:
-        if self._table is None:
-            self._table = read_functions(self._path)
-        return self._table
-
-    def where_starts(self, prefix: str, /) -> int | None:
-        """Offset in the file of the first name that begins with `prefix` (`audit.subject.FunctionNames`)."""
-        return self.table.where_starts(prefix) if self.table is not None else None
-
-    def packages(self) -> tuple[str, ...] | None:
-        """Import paths of what was linked in, sorted; None where no table can be read."""
-        try:
-            return tuple(sorted(self.table.packages())) if self.table is not None else None
-        except FormatError:
-            return None
+def linked_packages(path: Path) -> tuple[str, ...] | None:
+    """Import paths of what was linked in, sorted; None where no function table can be read."""
+    try:
+        table = read_functions(path)
+        return tuple(sorted(table.packages())) if table is not None else None
+    except FormatError:
+        return None
 
 
 def inspect(artifact: Artifact, cache: Path) -> Inspected:

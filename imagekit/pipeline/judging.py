@@ -20,7 +20,7 @@ from imagekit.golang.compile import unstripped_twin
 from imagekit.golang.failures import CompileFailure
 from imagekit.golang.packages import ListedModule, Packages, list_packages
 from imagekit.pipeline.ground import Ground
-from imagekit.pipeline.inspecting import Inspected, LinkedNames, remember
+from imagekit.pipeline.inspecting import Inspected, linked_packages, remember
 from imagekit.pipeline.ready import Ready
 from imagekit.pipeline.xvalues import Checked, check_values
 from imagekit.sbom.edges import STDLIB, module_imports
@@ -146,8 +146,7 @@ def subjects_of(
     """
     graph = None if ready.settings is None else cache(lambda: graph_of(listing(ground, ready, cancellation)))
     path = f"bin/{ready.target.slug}/{ready.target.filename}"
-    names = LinkedNames(inspected.artifact.path)
-    packages = names.packages() if ground.policy.forbidden_packages else None
+    packages = linked_packages(inspected.artifact.path) if ground.policy.forbidden_packages else None
     for facts in inspected.slices:
         label = f"{path}#{facts.slice}" if facts.slice else path
         yield Subject(
@@ -155,7 +154,6 @@ def subjects_of(
             digest=inspected.artifact.digest,
             size=inspected.artifact.size,
             facts=facts,
-            functions=names,
             packages=packages,
             expected=_expected(ground, ready, asked),
             imports=graph,

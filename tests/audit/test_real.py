@@ -91,7 +91,6 @@ def built(cache: Path, listed: Callable[..., Packages]) -> Callable[..., Built]:
             digest=artifact.digest,
             size=artifact.size,
             facts=read(artifact.path)[0],
-            functions=read_functions(artifact.path),
             expected=Expected(
                 target=target,
                 toolchain=settings.toolchain.version,
