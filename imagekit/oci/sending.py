@@ -63,12 +63,12 @@ def only_platform(parcel: Parcel, platform: Platform) -> Parcel:
 def into_layout(parcel: Parcel, path: Path, name: str, cancellation: Cancellation) -> tuple[str, ...]:
     """Add to the layout at `path`, made if there is none; an image of the same name is replaced. `oci:DIR:NAME` each.
 
-    `index.json` changes in one step, after every blob is there. With `name` there must be one image.
+    `index.json` changes in one step, after every blob is there; nothing waits for the disk. With `name` there must be one image.
     """
     images = _renamed(parcel.images, name)
     if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not (path / "oci-layout").is_file())):
         raise UsageError(f"{path} holds files and is no OCI layout", hint="name an empty folder or a layout")
-    layout = Layout.create(path)
+    layout = Layout.create(path, durable=False)
     workers = Workers(JOBS, cancellation)
     for root in (*(image.descriptor for image in images), *parcel.referrers):
         copy(parcel.store, layout, root, workers=workers)
