@@ -43,11 +43,12 @@ class _OfFormat(msgspec.Struct, frozen=True, kw_only=True):
 
 def of_elf(program: Elf, code: GoCode, cgo: CgoUse, libc: str | None, imported: cnames.Imports, packed: Packed) -> Told:
     """C functions count as called if they are imported or, in a static glibc program, inside."""
-    calls = cnames.called(imported)
+    calls, asked = cnames.called(imported), Found()
     if code.table is not None and cgo is CgoUse.PROVEN:
-        calls = calls | gonames.c_loader(code.table) | gonames.name_service(code.table)
-    if libc == "glibc" and not calls and not program.dynamic.needed:
-        calls = cnames.held(program)  # only where Go's own names tell none: here libc's calls of itself count, too
+        calls, asked = calls | gonames.c_loader(code.table), gonames.name_service(code.table)
+    if libc == "glibc" and not asked and not program.dynamic.needed:
+        asked = cnames.held(program)  # only where Go's own names tell none: here libc's calls of itself count, too
+    calls = calls | asked
     sanitizers = cnames.sanitizers(program, imported)
     own = _OfFormat(calls=calls, sanitizers=sanitizers, build_ids=buildids.of_elf(program))
     return _told(program, code, own, packed)

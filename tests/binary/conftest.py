@@ -117,10 +117,11 @@ func main() { p, err := plugin.Open("x.so"); println(p != nil, err != nil) }
     "dl/main.go": """package main
 
 // #include <dlfcn.h>
+// #include <pwd.h>
 // #cgo LDFLAGS: -ldl
 import "C"
 
-func main() { println(C.dlopen(nil, C.RTLD_NOW) != nil) }
+func main() { println(C.dlopen(nil, C.RTLD_NOW) != nil, C.getpwnam(C.CString("root")) != nil) }
 """,
     "names/main.go": """package main
 

@@ -103,7 +103,9 @@ def test_endpoints(zoo: Callable[..., Path]) -> None:
 def test_loads(zoo: Callable[..., Path], compiled: Callable[..., Path]) -> None:
     assert one(zoo("plug", cgo=True, ldflags="-s -w")).traits.loads == ("dlopen", "plugin.Open")
     assert one(zoo("dl", cgo=True)).traits.loads == ("dlopen",)
-    assert one(zoo("dl", cgo=True, ldflags=STATIC)).traits.loads == ("dlopen",)
+    static = one(zoo("dl", cgo=True, ldflags=STATIC)).traits
+    assert static.loads == ("dlopen",)
+    assert "getpwnam" in static.nss, "called from the program's own C"
     assert one(zoo("net", "windows/amd64")).traits.loads == ()
     assert one(compiled("loads", "-rdynamic")).traits.loads == ("dlopen",), "its name is the end of another's"
     assert one(compiled("hello")).traits.loads == ()
