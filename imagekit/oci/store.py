@@ -137,10 +137,9 @@ class Layout:
     def add(self, stream: Readable, expected: Descriptor | None = None) -> tuple[Digest, int]:
         if expected is not None and self._kept(expected.digest) == expected.size:
             return expected.digest, expected.size
-        source = stream if expected is None else VerifyingReader(stream, expected, str(self))
         with self._part() as part:
             with new_file(part) as file:
-                digest, size = _pour(source, file)
+                digest, size = _pour(stream, file) if expected is None else _pour_verified(stream, expected, file, self)
                 self._flush(file)
             self._settle(part, digest)
         return digest, size
@@ -245,6 +244,14 @@ def _pour(source: Readable, file: io.FileIO) -> tuple[Digest, int]:
         write_all(file, piece)
         size += len(piece)
     return Digest("sha256:" + state.hexdigest()), size
+
+
+def _pour_verified(stream: Readable, expected: Descriptor, file: io.FileIO, where: object) -> tuple[Digest, int]:
+    """The same for bytes that are hashed while they are read; `IntegrityError` if they are not what was promised."""
+    source = VerifyingReader(stream, expected, str(where))
+    while piece := source.read(CHUNK):
+        write_all(file, piece)
+    return expected.digest, expected.size
 
 
 def _read_small(path: Path, where: object) -> bytes:
