@@ -70,10 +70,14 @@ def read_piece(answer: BaseHTTPResponse, size: int | None, what: str) -> bytes:
     connection = answer.connection
     try:
         with paced(connection):
-            return answer.read(size, decode_content=False)
+            piece = answer.read(size, decode_content=False)
     except (HTTPError, OSError, ValueError) as error:
         answer.close()
         raise translated(error, what, slow=getattr(connection, "was_slow", False)) from error
+    if getattr(connection, "was_slow", False):  # an answer without a length looks as if it had ended
+        answer.close()
+        raise too_slow(what)
+    return piece
 
 
 def drain(answer: BaseHTTPResponse, limit: int = _MESSAGE) -> bytes:

@@ -64,7 +64,7 @@ class Watch:
                 slow = connection.deadline is not None and now > connection.deadline
                 connection.was_slow = connection.was_slow or slow
                 if stopped or slow:
-                    _shut(connection.sock)
+                    _shut(connection.reached)
             if stopped:
                 return
 
@@ -102,12 +102,14 @@ def _classes(watch: Watch, judge: Judge) -> dict[str, Any]:
     class Plain(HTTPConnection):
         deadline: float | None = None
         was_slow = False
+        reached: socket.socket | None = None  # `sock` is gone while an answer without a length is still read
 
         def connect(self) -> None:
             self.was_slow = False
             watch.add(self)
             with answers.paced(self, _HANDSHAKE):
                 super().connect()
+            self.reached = self.sock
 
         def _new_conn(self) -> socket.socket:
             made = super()._new_conn()
@@ -117,6 +119,7 @@ def _classes(watch: Watch, judge: Judge) -> dict[str, Any]:
             except BaseException:
                 made.close()
                 raise
+            self.reached = made
             return made
 
         def send(self, data: Any) -> None:

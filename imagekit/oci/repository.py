@@ -74,6 +74,8 @@ class Repository:
         self._mirrors = list(mirrors)
         self._documents: dict[Digest, str] = {}
         self._absent: set[Digest] = set()
+        self._uploads = f"{self._url}/blobs/uploads/"
+        self._begun: dict[Digest, str] = {}
 
     def __str__(self) -> str:
         return self.reference.name
@@ -147,7 +149,10 @@ class Repository:
         return expected.digest, expected.size
 
     def mount(self, source: object, blob: Descriptor, /) -> bool:
-        """Whether the registry took the blob over from another repository of its own (`blobs.Mounting`)."""
+        """Whether the registry took the blob over from another repository of its own (`blobs.Mounting`).
+
+        If it begins an upload instead, `add` goes on with that one.
+        """
         if not isinstance(source, Repository) or source._base != self._base or blob.is_document:
             return False
         self._authorization.also(source.reference.repository)
@@ -155,13 +160,14 @@ class Repository:
         what = f"mount of blob {blob.digest} from {source.reference.repository}"
         try:
             answer = self._send(
-                "POST", f"{self._url}/blobs/uploads/?{query}", {"Content-Length": "0"}, wanted=(201, 202), what=what
+                "POST", f"{self._uploads}?{query}", {"Content-Length": "0"}, wanted=(201, 202), what=what
             )
         except NetworkError:
             return False
         drain(answer)
         if answer.status == 202:
-            self._cancel(answer.headers.get("Location", ""))
+            if location := answer.headers.get("Location", ""):
+                self._begun[blob.digest] = self._transport.moved(self._uploads, location)
             return False
         self._absent.discard(blob.digest)
         return True
@@ -362,7 +368,8 @@ class Repository:
             return self.add(spool, Descriptor(OCTETS, digest, size))
 
     def _upload(self, stream: Readable, expected: Descriptor) -> None:
-        upload = Upload(self._send, self._transport.moved, f"{self._url}/blobs/uploads/", stream, expected)
+        begun_at = self._begun.pop(expected.digest, "")
+        upload = Upload(self._send, self._transport.moved, self._uploads, stream, expected, begun_at=begun_at)
         self._check_kept(self._transport.patiently(upload.attempt), expected)
 
     def _check_kept(self, answer: BaseHTTPResponse, descriptor: Descriptor) -> None:
@@ -370,13 +377,6 @@ class Repository:
         said = answer.headers.get("Docker-Content-Digest", descriptor.digest)
         if said != descriptor.digest:
             raise IntegrityError(f"{self}: was sent {descriptor.digest}, says that it keeps {line(said)[:80]}")
-
-    def _cancel(self, location: str) -> None:
-        """Give up an upload that was begun for a mount that did not come to be; the registry would forget it anyway."""
-        with suppress(NetworkError):
-            url = self._transport.moved(f"{self._url}/blobs/uploads/", location)
-            if location and origin(url) == origin(self._url):
-                drain(self._send("DELETE", url, {}, wanted=(204, 202, 200, 404, 405), what="end of an upload"))
 
     # One request.
 

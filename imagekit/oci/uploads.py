@@ -50,14 +50,21 @@ class Upload:
     """A blob that is being sent; `attempt` again after a `PassingError` goes on where the registry says it is."""
 
     def __init__(
-        self, ask: Asker, moved: Callable[[str, str], str], start: str, stream: Readable, blob: Descriptor
+        self,
+        ask: Asker,
+        moved: Callable[[str, str], str],
+        start: str,
+        stream: Readable,
+        blob: Descriptor,
+        *,
+        begun_at: str = "",
     ) -> None:
-        """`start` is the address that begins an upload, `moved` reads a `Location`."""
+        """`start` is the address that begins an upload, `moved` reads a `Location`, `begun_at` is one from before."""
         self._ask, self._moved, self._start = ask, moved, start
         self._stream, self._blob, self._rewind = stream, blob, rewinder(stream)
         self._what = f"upload of blob {blob.digest}"
         self._place, self._piece = "", 0
-        self._begun = False
+        self._begun, self._begun_at = False, begun_at
 
     def attempt(self) -> BaseHTTPResponse:
         """Send what is not there yet; the answer to the last request. Raises as `Asker` does.
@@ -91,6 +98,9 @@ class Upload:
         return self._put(VerifyingReader(Unclosed(self._stream), self._blob), self._blob.size)
 
     def _begin(self) -> None:
+        if self._begun_at:
+            self._place, self._begun_at = self._begun_at, ""
+            return
         answer = self._ask("POST", self._start, {"Content-Length": "0"}, wanted=(202,), what=self._what)
         drain(answer)
         location = answer.headers.get("Location", "")

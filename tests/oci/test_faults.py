@@ -133,6 +133,18 @@ def dripping_body(scene: SimpleNamespace) -> Callable:
     return answer
 
 
+def dripping_without_length(_: SimpleNamespace) -> Callable:
+    def answer(handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Connection", "close")
+        handler.end_headers()
+        while True:
+            handler.wfile.write(b"t")
+            time.sleep(0.05)
+
+    return answer
+
+
 def silent(_: SimpleNamespace) -> Callable:
     return lambda _: time.sleep(4)
 
@@ -322,6 +334,7 @@ PULLS: dict[str, tuple[Arrange, Outcome]] = {
     "a foreign layer": (foreign, None),
     "a head that drips": (fault("GET", BLOB, dripping, FOREVER), (NetworkError, "too slow")),
     "a body that drips": (layer_fault(dripping_body), (NetworkError, "too slow")),
+    "a body without a length that drips": (layer_fault(dripping_without_length), (NetworkError, "too slow")),
     "a manifest that drips": (fault("GET", MANIFEST, dripping_body, FOREVER), (NetworkError, "too slow")),
     "no answer": (fault("GET", BLOB, silent, FOREVER), (NetworkError, "timed out|too slow")),
     "an answer that is no HTTP": (
