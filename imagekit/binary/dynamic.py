@@ -27,6 +27,8 @@ DF_TEXTREL, DF_BIND_NOW, DF_1_NOW, DF_1_PIE = 4, 8, 1, 0x08000000
 _ENTRY_LIMIT = 1 << 16
 _NEED_LIMIT = 1 << 12
 _LIBRARY_LIMIT = 1 << 10
+_NAMES_LENGTH = 1 << 22
+"""Characters of all names that are read; a table may ask for one string again and again."""
 
 
 class Relocations(msgspec.Struct, frozen=True):
@@ -136,12 +138,16 @@ class _Names:
         size = values.get(DT_STRSZ, 0)
         start = layout.offset_of(values.get(DT_STRTAB, -1), size)
         self.place = None if start is None else (start, size)
-        self._view, self._offset = view, offset
+        self._view, self._offset, self._left = view, offset, _NAMES_LENGTH
 
     def read(self, index: int) -> str:
         if self.place is None or index >= self.place[1]:
             raise FormatError("a dynamic name is not in the string table", offset=self._view.base + self._offset)
-        return self._view.text(self.place[0] + index, "dynamic string", sum(self.place))
+        name = self._view.text(self.place[0] + index, "dynamic string", sum(self.place))
+        self._left -= len(name)
+        if self._left < 0:
+            raise FormatError("dynamic names without an end", offset=self._view.base + self.place[0] + index)
+        return name
 
 
 def _versions(view: Window, names: _Names, offset: int, count: int) -> Iterator[tuple[str, str]]:

@@ -32,6 +32,8 @@ _FILE_LIMIT = 1 << 16
 _CANDIDATES = 1 << 12
 _CHUNK = 1 << 18
 _NAME_LIMIT = 1 << 16
+_PACKAGE_LIMIT = 1 << 16
+"""kubectl has 2,158; each is a string of its own in memory."""
 
 
 class FunctionTable:
@@ -105,9 +107,15 @@ class FunctionTable:
     def packages(self) -> frozenset[str]:
         """Import paths of the packages that the functions belong to; generated and assembly functions have none.
 
-        The runtime brings a few functions of `os/signal` and `runtime/debug` even if nothing imports these.
+        The runtime brings a few functions of `os/signal` and `runtime/debug` even if nothing imports these. Raises
+        `FormatError` for a table with more packages than any program has.
         """
-        return frozenset(filter(None, map(goname.package_of, self.names())))
+        found: set[str] = set()
+        for package in map(goname.package_of, self.names()):
+            found.add(package)
+            if len(found) > _PACKAGE_LIMIT:
+                raise FormatError("packages without an end", offset=self.view.base + self.offset)
+        return frozenset(found - {""})
 
 
 class _Entries:

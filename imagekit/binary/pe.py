@@ -17,7 +17,8 @@ CONSOLE_OR_WINDOW = (2, 3)
 HIGH_ENTROPY_VA, DYNAMIC_BASE, FORCE_INTEGRITY, NX_COMPAT, NO_SEH, GUARD_CF = 0x20, 0x40, 0x80, 0x100, 0x400, 0x4000
 _SECTION_LIMIT = 96
 """Sections that the Windows loader accepts."""
-_IMPORT_LIMIT = 1 << 12
+_IMPORT_LIMIT, _NAMES_LENGTH = 1 << 12, 1 << 20
+"""DLLs, and characters of their names in all; a table may name one again and again."""
 IMPORT, _SECURITY, DEBUG, LOAD_CONFIG, DELAY = 1, 4, 6, 10, 13
 
 
@@ -180,6 +181,7 @@ def _libraries(
 
 def _table(view: Window, layout: Layout, base: int, start: int, width: int) -> Iterator[Library]:
     """The entries of an import table, which ends with one that names no DLL."""
+    room = _NAMES_LENGTH
     for index in range(_IMPORT_LIMIT):
         at = layout.offset_of(start + index * width, width)
         if at is None:
@@ -195,5 +197,9 @@ def _table(view: Window, layout: Layout, base: int, start: int, width: int) -> I
         name = layout.offset_of(origin + address)
         if name is None:
             raise FormatError("an imported DLL's name is not in the file", offset=view.base + at)
-        yield Library(view.text(name, "imported DLL"), origin + wanted, at, width == 32)
+        library = view.text(name, "imported DLL")
+        room -= len(library)
+        if room < 0:
+            raise FormatError("names of imported DLLs without an end", offset=view.base + at)
+        yield Library(library, origin + wanted, at, width == 32)
     raise FormatError(f"more than {_IMPORT_LIMIT} imported DLLs", offset=view.base)

@@ -20,6 +20,8 @@ _MACHO_STAB, _MACHO_TYPE, _MACHO_SECTION = 0xE0, 0x0E, 0x0E
 _ENDING_LIMIT = 1 << 12
 _NAME_LIMIT = 1 << 8
 """Places of a name in a string table that are looked at; a real one has a few."""
+_HIT_LIMIT = 1 << 18
+"""Places in the symbol table that are looked at for all of these together."""
 
 
 def address(program: Program, name: str) -> int | None:
@@ -84,10 +86,10 @@ def _elf(program: Elf, name: str) -> Iterator[int]:
     table = next((s for s in program.sections if s.kind == SHT_SYMTAB), None)
     if table is None or table.link >= len(program.sections):
         return
-    strings, width = program.sections[table.link], 24 if wide else 16
+    strings, width, hits = program.sections[table.link], 24 if wide else 16, iter(range(_HIT_LIMIT))
     for index in _names(view, strings.offset, strings.size, name):
         needle = pack(view.order + "I", index)
-        for at in view.records(table.offset, table.size // width, width, needle):
+        for at in view.records(table.offset, table.size // width, width, needle, hits):
             if wide:
                 _, _, _, section, value, _ = view.unpack("IBBHQQ", at, "symbol")
             else:
@@ -100,9 +102,10 @@ def _macho(program: MachO, name: str) -> Iterator[int]:
     view, table, wide = program.view, program.symbols, program.layout.pointer == 8
     if table is None:
         return
+    hits = iter(range(_HIT_LIMIT))
     for index in _names(view, table.strings, table.strings_size, name):
         needle = pack(view.order + "I", index)
-        for at in view.records(table.offset, table.count, 16 if wide else 12, needle):
+        for at in view.records(table.offset, table.count, 16 if wide else 12, needle, hits):
             _, kind, _, _, value = view.unpack("IBBHQ" if wide else "IBBHI", at, "symbol")
             if not kind & _MACHO_STAB and kind & _MACHO_TYPE == _MACHO_SECTION:
                 yield value

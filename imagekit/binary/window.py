@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -106,10 +106,15 @@ class Window:
             yield found.start(group) - self.base, found[group]
             at = max(found.end(), at + 1)
 
-    def records(self, start: int, count: int, width: int, needle: bytes) -> Iterator[int]:
-        """Offsets of the records of a table that begin with `needle`; raise `FormatError` for far too many hits."""
+    def records(
+        self, start: int, count: int, width: int, needle: bytes, hits: Iterable[int] = range(HIT_LIMIT)
+    ) -> Iterator[int]:
+        """Offsets of the records of a table that begin with `needle`; raise `FormatError` for far too many hits.
+
+        Searches that share an iterator as `hits` share what they may find.
+        """
         found, end = start, start + count * width
-        for _ in range(HIT_LIMIT):
+        for _ in hits:
             found = self.find(needle, found, end)
             if found < 0:
                 return

@@ -19,6 +19,9 @@ _PAX, _GLOBAL, _LONG_NAME, _LONG_LINK = b"x", b"g", b"L", b"K"
 _EXTENDED = (_PAX, _GLOBAL, _LONG_NAME, _LONG_LINK)
 _OLD_FILE = b"\0"
 _LONGEST_RECORD = 64 << 10
+_MOST_RECORDS = 512
+_READ = (b"path", b"linkpath", b"size")
+"""The pax records that matter here; others are passed over, so that no archive fills the memory with them."""
 _OCTAL = re.compile(rb"[ \0]*([0-7]{1,12})[ \0]*")
 _RECORD = re.compile(rb"(\d{1,6}) ")
 
@@ -125,14 +128,19 @@ def _records(source: Source, head: Head) -> dict[str, str]:
 
 
 def _pairs(source: Source, body: bytes, head: Head) -> Iterator[tuple[str, str]]:
-    while body:
+    for _ in range(_MOST_RECORDS):
+        if not body:
+            return
         length = _RECORD.match(body)
         end = int(length[1]) if length else 0
         key, equals, value = body[length.end() if length else 0 : max(end - 1, 0)].partition(b"=")
         if not equals or body[end - 1 : end] != b"\n" or key.startswith(b"GNU.sparse"):
             raise FormatError(f"{source}: a damaged or sparse pax record", offset=head.content)
-        yield _text(key), _text(value)
+        if key in _READ:
+            yield _text(key), _text(value)
         body = body[end:]
+    if body:
+        raise FormatError(f"{source}: more than {_MOST_RECORDS} pax records for one entry", offset=head.content)
 
 
 def _merged(source: Source, head: Head, records: dict[str, str], start: int) -> Head:

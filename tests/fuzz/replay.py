@@ -74,8 +74,8 @@ def main() -> int:
     asked = parser.parse_intermixed_args()
     count, failures = 0, 0
     contents = [(path, path.read_bytes()) for path in asked.files or corpus(asked.target)]
-    for _, content in contents:  # what is imported late is no input's memory
-        broken(asked.target, content)
+    for kept in corpus(asked.target):  # what is imported late is no input's memory
+        broken(asked.target, kept.read_bytes())
     bound(asked.target)
     for path, content in contents:
         for name, variant in variants(content, asked.cut, asked.hostile):
