@@ -63,7 +63,8 @@ def only_platform(parcel: Parcel, platform: Platform) -> Parcel:
 def into_layout(parcel: Parcel, path: Path, name: str, cancellation: Cancellation) -> tuple[str, ...]:
     """Add to the layout at `path`, made if there is none; an image of the same name is replaced. `oci:DIR:NAME` each.
 
-    `index.json` changes in one step, after every blob is there; nothing waits for the disk. With `name` there must be one image.
+    `index.json` changes in one step, after every blob is there; nothing waits for the disk. With `name` there must be
+    one image.
     """
     images = _renamed(parcel.images, name)
     if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not (path / "oci-layout").is_file())):

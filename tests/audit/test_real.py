@@ -19,7 +19,6 @@ from imagekit.audit.policy import SCRATCH
 from imagekit.audit.report import audit_json, read_audit
 from imagekit.audit.subject import Expected, Subject
 from imagekit.binary.facts import GoModule
-from imagekit.binary.functions import read_functions
 from imagekit.binary.reader import read
 from imagekit.content import Digest
 from imagekit.golang.compile import compile_target
