@@ -83,6 +83,7 @@ def test_c_by_its_dwarf(zoo: Callable[..., Path]) -> None:
     assert only(zoo("cgo", "linux/amd64", cgo=True, ldflags="-s -w")).compile_units == ()
 
 
+@pytest.mark.real
 @pytest.mark.parametrize(
     "flags", [("-gdwarf-5",), ("-gdwarf-4", "-gz"), ("-gdwarf-4", "-gz=zlib-gnu"), ("-g", "-static")]
 )
