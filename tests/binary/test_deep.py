@@ -151,7 +151,7 @@ def units(count: int) -> bytes:
 
 def test_a_parser_that_takes_too_long(tmp_path: Path) -> None:
     path = tmp_path / "long"
-    path.write_bytes(units(1 << 16))
+    path.write_bytes(units(1 << 20))
     parsers = asking.Parsers()
     with path.open("rb") as stream, pytest.raises(asking.Ended, match="within 1 seconds"):
         parsers.ask(Question("pyelftools", "elf", 1), stream.fileno())
