@@ -33,7 +33,7 @@ class Question(msgspec.Struct, frozen=True):
 
     parser: str
     kind: str
-    seconds: int
+    seconds: float
 
 
 def answer(question: Question, path: Path) -> Answer:
@@ -69,7 +69,7 @@ def serve(connection: socket.socket) -> None:
 
 def _limited(question: Question, descriptor: int) -> Answer:
     root = next(folder for folder in _ROOTS if folder.is_dir())
-    signal.alarm(question.seconds)
+    signal.setitimer(signal.ITIMER_REAL, question.seconds)
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     room = _taken() + min(_MEMORY + _COPIES * os.fstat(descriptor).st_size, _MOST)
     try:
@@ -77,7 +77,7 @@ def _limited(question: Question, descriptor: int) -> Answer:
         return answer(question, root / str(descriptor))
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
         os.close(descriptor)
 
 
