@@ -31,6 +31,7 @@ test-fast: setup ## Run the tests that need no engine, registry, network or long
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q -m "not real" $(PYTEST)
 
 fuzz: setup ## Fuzz every reader for MINUTES (10), or those in TARGETS; what breaks one is kept and named
+	$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install -q 'atheris>=3.0,<4'
 	$(BIN)/python tests/fuzz/fuzz.py --minutes $(or $(MINUTES),10) $(TARGETS)
 
 check: format-check lint types layers test ## Everything that CI asks
