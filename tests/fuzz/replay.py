@@ -25,8 +25,6 @@ from targets import TARGETS, corpus
 SECONDS = 1.0
 MEMORY = 64 << 20
 """Bytes of anonymous memory for one input."""
-WINDOW = 128 << 20
-"""What a zstd frame may ask for besides (imagekit.oci.inflate)."""
 DENSE, FAT = 1 << 13, 1 << 9
 """A file of up to 8 KiB is all headers and tables: it is cut at every byte, and every field is changed. Of a fat file
 only its own header: its slices are files of the corpus too."""
@@ -50,7 +48,7 @@ def bound(target: str) -> None:
     """Take no more anonymous memory than one input may, from here on: `MemoryError` for the one that wants more."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     taken = int(status.partition("VmData:")[2].split()[0]) << 10
-    allowed = taken + MEMORY + (WINDOW if target == "inflate" else 0)
+    allowed = taken + MEMORY
     resource.setrlimit(resource.RLIMIT_DATA, (allowed, allowed))
 
 
