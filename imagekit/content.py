@@ -72,10 +72,11 @@ def readable_json(value: Any) -> bytes:
 
 
 @contextmanager
-def whole_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
+def whole_file(path: Path, mode: int = 0o644, *, durable: bool = True) -> Iterator[BinaryIO]:
     """A stream whose bytes appear at `path` at once (fsync, then rename), or, after an error, not at all.
 
-    The mode does not depend on the umask. The parent folder is made if it is missing.
+    The mode does not depend on the umask. The parent folder is made if it is missing. Without `durable` nothing waits
+    for the disk: a power cut may lose what a crash of this process may not.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
@@ -84,7 +85,8 @@ def whole_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
             os.fchmod(stream.fileno(), mode)
             yield stream
             stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         temporary.replace(path)
     except BaseException:
         with suppress(FileNotFoundError):
@@ -92,7 +94,7 @@ def whole_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
         raise
 
 
-def write_whole(path: Path, content: bytes, mode: int = 0o644) -> None:
+def write_whole(path: Path, content: bytes, mode: int = 0o644, *, durable: bool = True) -> None:
     """Write a small file whole or not at all."""
-    with whole_file(path, mode) as stream:
+    with whole_file(path, mode, durable=durable) as stream:
         stream.write(content)

@@ -6,6 +6,7 @@ Touches processes and the clock.
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import subprocess
 import threading
@@ -25,6 +26,8 @@ R = TypeVar("R")
 _GRACE = 3.0
 """Seconds that a child has between SIGTERM and SIGKILL."""
 _TICK = 0.05
+_AHEAD = 2
+"""Pieces that wait: more would only take memory."""
 _MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 """The control group's limit (v2 and v1), as a container sees its own; `max` where there is none."""
 
@@ -216,6 +219,48 @@ class Ahead(Generic[R]):
         """What the task gives; waits for it if it has begun, does it here if it has not."""
         self._begin()
         return self._future.result()
+
+
+def prefetched(pieces: Iterable[T]) -> Iterator[T]:
+    """The same pieces, the next ones made in a thread while one is used; what making them raises is raised here.
+
+    For pieces that are read and hashed, which need no interpreter, while others are written.
+    """
+    made: queue.Queue[T | _End] = queue.Queue(_AHEAD)
+    over = threading.Event()
+    thread = threading.Thread(target=_make, args=(pieces, made, over), daemon=True)
+    thread.start()
+    try:
+        while not isinstance(piece := made.get(), _End):
+            yield piece
+        if piece.error is not None:
+            raise piece.error
+    finally:
+        over.set()
+        with suppress(queue.Empty):
+            while True:
+                made.get_nowait()
+        thread.join()
+
+
+class _End:
+    """What comes after the last piece."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+
+
+def _make(pieces: Iterable[T], made: queue.Queue[T | _End], over: threading.Event) -> None:
+    end = _End()
+    try:
+        for piece in pieces:
+            if over.is_set():
+                return
+            made.put(piece)
+    except BaseException as error:
+        end = _End(error)
+    if not over.is_set():
+        made.put(end)
 
 
 def cpus() -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from imagekit.errors import StoppedError, ToolError
-from imagekit.workers import Ahead, Cancellation, Workers, memory, run
+from imagekit.workers import Ahead, Cancellation, Workers, memory, prefetched, run
 
 ENV = {"PATH": os.environ["PATH"]}
 
@@ -123,3 +123,37 @@ def test_what_a_task_ahead_raises_its_result_raises():
 
 def test_memory_is_some_and_no_more_than_the_machine_has():
     assert 0 < memory() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def test_prefetched_pieces_come_in_their_order_and_no_more_than_a_few_ahead():
+    made: list[int] = []
+
+    def pieces():
+        for number in range(100):
+            made.append(number)
+            yield number
+
+    taken = prefetched(pieces())
+    assert next(taken) == 0
+    time.sleep(0.05)
+    assert len(made) < 10
+    assert list(taken) == list(range(1, 100))
+
+
+def test_what_making_a_piece_raises_is_raised_after_those_before_it():
+    def pieces():
+        yield 1
+        raise ToolError("broken")
+
+    taken = prefetched(pieces())
+    assert next(taken) == 1
+    with pytest.raises(ToolError, match="broken"):
+        next(taken)
+
+
+def test_pieces_that_nobody_takes_leave_no_thread():
+    before = threading.active_count()
+    taken = prefetched(iter(range(1000)))
+    next(taken)
+    taken.close()
+    assert threading.active_count() == before

@@ -22,7 +22,7 @@ from imagekit.oci.reference import Reference
 from imagekit.oci.store import Layout
 from imagekit.oci.words import Kind, Word
 from imagekit.platform import Platform
-from imagekit.workers import Cancellation, Workers
+from imagekit.workers import Cancellation, Workers, prefetched
 
 JOBS = 4
 
@@ -80,11 +80,14 @@ def into_layout(parcel: Parcel, path: Path, name: str, cancellation: Cancellatio
 
 
 def into_tar(parcel: Parcel, path: Path, name: str) -> tuple[str, ...]:
-    """Write one tar that is an OCI archive and a docker archive at once (see `hybrid`); whole or not at all."""
+    """Write one tar that is an OCI archive and a docker archive at once (see `hybrid`); whole or not at all.
+
+    Nothing waits for the disk.
+    """
     images = _renamed(parcel.images, name)
     hybrid = plan(parcel.store, images, referrers=parcel.referrers)
-    with whole_file(path) as stream:
-        for piece in pieces(hybrid, parcel.store):
+    with whole_file(path, durable=False) as stream:
+        for piece in prefetched(pieces(hybrid, parcel.store)):
             stream.write(piece)
     return (str(path),)
 

@@ -111,9 +111,9 @@ class Layout:
         """Open the layout at `path`, made empty first if there is none."""
         _make_folders(path)
         if not (path / "index.json").exists():
-            write_whole(path / "index.json", encode(Index(manifests=())))
+            write_whole(path / "index.json", encode(Index(manifests=())), durable=durable)
         if not (path / "oci-layout").exists():
-            write_whole(path / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+            write_whole(path / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}', durable=durable)
         return cls(path, durable=durable)
 
     def __str__(self) -> str:
@@ -170,7 +170,7 @@ class Layout:
 
     def set_index(self, index: Index) -> None:
         """Replace `index.json` in one step."""
-        write_whole(self.path / "index.json", encode(index))
+        write_whole(self.path / "index.json", encode(index), durable=self.durable)
 
     def resolve(self, name: str = "") -> Descriptor:
         """The image that `index.json` calls `name` (reference name, containerd's name or digest); '' if it has one.
