@@ -35,6 +35,7 @@ from imagekit.pipeline.judging import Asked
 from imagekit.pipeline.manifest import Listed, artifacts_json
 from imagekit.pipeline.ready import Ready
 from imagekit.platform import Platform
+from imagekit.text import json_array
 from imagekit.workers import Cancellation, Workers
 
 SUMS = "SHA256SUMS"
@@ -84,7 +85,7 @@ class Shipped(msgspec.Struct, frozen=True):
     images: tuple[ShippedImage, ...]
     sums: Digest | None = None
     said: tuple[str, ...] = ()
-    """A sentence for each kept layer, and each package that layers are made from, that was not what it had been."""
+    """A sentence for each kept layer and package that was not what it had been, and for each health check."""
 
 
 def ship(
@@ -107,7 +108,20 @@ def ship(
     write_whole(folder / "artifacts.json", artifacts_json(ground, passed, images, listed))
     known = {entry.path: entry.digest for entry in listed}
     sums = write_sums(folder, known)
-    return Shipped(tuple(image.shipped for image in images), sums, (*cache.rebuilt, *_altered(images)))
+    return Shipped(
+        tuple(image.shipped for image in images), sums, (*cache.rebuilt, *_altered(images), *_probes(images))
+    )
+
+
+def _probes(images: Sequence[Packed]) -> Iterator[str]:
+    """Health checks are docker's own: for each the probe that does the same in Kubernetes, which looks at no image."""
+    for recipe in dict.fromkeys(image.recipe.id for image in images):
+        words = next(image.recipe.healthcheck for image in images if image.recipe.id == recipe)
+        if words:
+            yield (
+                f"{recipe}: only docker obeys `healthcheck`; in Kubernetes: "
+                f"livenessProbe: {{exec: {{command: {json_array(words)}}}}}"
+            )
 
 
 def _altered(images: Sequence[Packed]) -> Iterator[str]:

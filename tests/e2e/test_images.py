@@ -327,3 +327,19 @@ def test_the_classic_builder_makes_an_image_that_runs_the_same(classic, loaded):
     for key in ("User", "Entrypoint", "Cmd", "WorkingDir", "Labels"):
         assert theirs[key] == ours[key], key
     assert ran("docker", "run", "--rm", classic) == ran("docker", "run", "--rm", loaded)
+
+
+def test_a_health_check_is_said_to_be_docker_s_with_the_probe_that_does_the_same(
+    project: Callable[[dict[str, str]], Path], imagekit: Callable[..., Any]
+) -> None:
+    place = project(
+        {
+            "go.mod": "module example.org/app\n\ngo 1.24\n",
+            "main.go": "package main\n\nfunc main() {}\n",
+            "imagekit.yaml": "version: 1\nbuilds:\n  - {id: app, main: ., platforms: [linux/amd64]}\n"
+            'images:\n  - {id: app, build: app, healthcheck: ["/app", "health"]}\n',
+        }
+    )
+    done = imagekit("build", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert 'livenessProbe: {exec: {command: ["/app", "health"]}}' in done.stderr
