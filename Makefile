@@ -28,7 +28,7 @@ test: setup oracles engine zoo ## Run every test, with the real engine, registry
 	PATH="$(CURDIR)/$(BIN):$(PEERS)/bin:$$PATH" $(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST)
 
 test-fast: setup ## Run the tests that need no engine, registry, network or long build
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q -m "not real" $(PYTEST)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q -n 4 --dist worksteal -m "not real" $(PYTEST)
 
 fuzz: setup ## Fuzz every reader for MINUTES (10), or those in TARGETS; what breaks one is kept and named
 	$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install -q 'atheris>=3.0,<4'

@@ -27,6 +27,8 @@ from imagekit.oci.registry import connected, push
 from imagekit.oci.store import Layout, Memory, put
 from imagekit.workers import Cancellation, Workers
 
+pytestmark = pytest.mark.real
+
 SECRET = "the-secret-word"
 ACCOUNT = "Basic " + base64.b64encode(f"me:{SECRET}".encode()).decode()
 SECONDS, BYTES = 20.0, 48 << 20

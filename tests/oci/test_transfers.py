@@ -15,6 +15,8 @@ from imagekit.oci.registry import connected
 from imagekit.oci.store import Memory, put
 from imagekit.workers import Cancellation
 
+pytestmark = pytest.mark.real
+
 CONTENT = bytes(range(256)) * 400
 BLOB = doc.Descriptor("x/y", digest_of(CONTENT), len(CONTENT))
 PIECE = 10_000
