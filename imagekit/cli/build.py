@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -22,7 +22,9 @@ Tags = Annotated[
     list[str] | None, typer.Option("--tag", metavar="T", help="A tag instead of the configured ones; repeatable.")
 ]
 Load = Annotated[bool, typer.Option("--load", help="Load into a container engine; print its image id.")]
-EngineName = Annotated[str, typer.Option("--engine", metavar="NAME", help="For --load: docker, podman, or a plug-in.")]
+EngineName = Annotated[
+    str, typer.Option("--engine", metavar="NAME", help="For --load: docker (default), podman, or a plug-in.")
+]
 Tarball = Annotated[
     Path | None, typer.Option("--tarball", metavar="FILE", help="One tar that is OCI layout and docker archive.")
 ]
@@ -47,7 +49,7 @@ def build(
     push: Push = "",
     tag: Tags = None,
     load: Load = False,
-    engine: EngineName = "docker",
+    engine: EngineName = "",
     tarball: Tarball = None,
     output: Output = None,
     partial: Annotated[
@@ -92,7 +94,8 @@ def build(
         verify_reproducible=verify_reproducible,
         push=push,
         tags=tuple(tag or ()),
-        load=engine if load else "",
+        load=load,
+        engine=engine or ("docker" if load else ""),
         tarball=tarball,
     )
     return finish(request, _run(request), form, image_refs)
@@ -112,11 +115,10 @@ def finish(request: Request, outcome: Outcome, form: str, image_refs: Path | Non
     from imagekit.audit.prose import show
     from imagekit.pipeline import Refusal
 
-    if outcome.report.findings or isinstance(outcome, Refusal):
-        show(outcome.report, sys.stderr, subjects=isinstance(outcome, Refusal))
     if isinstance(outcome, Refusal):
-        hint = "the findings above say what brought it in, and the way out"
-        raise RefusedError(_refusal(outcome, request.fail_on), hint=hint)
+        show_refusal(outcome, request.fail_on)
+    if outcome.report.findings:
+        show(outcome.report, sys.stderr, subjects=False)
     if request.partial is not None:
         return 0
     if request.verify_reproducible:
@@ -132,6 +134,15 @@ def finish(request: Request, outcome: Outcome, form: str, image_refs: Path | Non
         write_whole(image_refs, "".join(f"{line}\n" for line in lines).encode())
     sys.stdout.write(text)
     return 0
+
+
+def show_refusal(outcome: Refusal, fail_on: Severity) -> NoReturn:
+    """Show the report, and raise the `RefusedError` that names its rules."""
+    from imagekit.audit.prose import show
+
+    show(outcome.report, sys.stderr, subjects=True)
+    hint = "the findings above say what brought it in, and the way out"
+    raise RefusedError(_refusal(outcome, fail_on), hint=hint)
 
 
 def _refusal(outcome: Refusal, fail_on: Severity) -> str:

@@ -32,6 +32,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("cache prune", "cache:prune"),
     ("build", "build:build"),
     ("merge", "merge:merge"),
+    ("rebuild", "rebuild:rebuild"),
     ("rules", "rules:rules"),
     ("lock", "lock:lock"),
     ("audit", "audit:audit"),

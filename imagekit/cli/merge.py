@@ -30,7 +30,7 @@ def merge(
     push: Push = "",
     tag: Tags = None,
     load: Load = False,
-    engine: EngineName = "docker",
+    engine: EngineName = "",
     tarball: Tarball = None,
     output: Output = None,
     policy: Policy = "",
@@ -61,7 +61,8 @@ def merge(
         fail_on=severity(fail_on),
         push=push,
         tags=tuple(tag or ()),
-        load=engine if load else "",
+        load=load,
+        engine=engine or ("docker" if load else ""),
         tarball=tarball,
     )
     with display() as shown:

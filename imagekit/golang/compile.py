@@ -103,16 +103,19 @@ def _order(
         directory=settings.directory,
         environment=compile_environment(settings, target, cache_dir=cache_dir.absolute())
         | pace(jobs, memory() // (2 * cpus()), settings.ambient),
-        argv=build_argv(
-            settings.toolchain.go,
-            target,
-            package=chosen,
-            output=folder / target.filename,
-            mode=main.mode or mod_mode(settings),
-            buildvcs=stamped,
-            jobs=jobs,
-            strip=strip,
-        ),
+        argv=[
+            *settings.isolation,
+            *build_argv(
+                settings.toolchain.go,
+                target,
+                package=chosen,
+                output=folder / target.filename,
+                mode=main.mode or mod_mode(settings),
+                buildvcs=stamped,
+                jobs=jobs,
+                strip=strip,
+            ),
+        ],
         folder=folder,
     )
 

@@ -178,7 +178,7 @@ def list_packages(
     chosen = main.package or target.main or "."
 
     def listed(*words: str) -> bytes:
-        argv = [str(settings.toolchain.go), "list", "-e", *flags, *words]
+        argv = [*settings.isolation, str(settings.toolchain.go), "list", "-e", *flags, *words]
         done = run(argv, env=environment, cwd=settings.directory, cancellation=cancellation)
         if done.returncode and not done.stdout:
             said = plain("\n".join(done.stderr.decode(errors="replace").strip().splitlines()[:5]))

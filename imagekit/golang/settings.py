@@ -48,9 +48,11 @@ class GoSettings(msgspec.Struct, frozen=True, kw_only=True):
     GOMOD is /dev/null outside a module, GOWORK is '' outside a workspace.
     """
     ambient: dict[str, str]
-    """This process's whole environment."""
+    """The whole environment that it was told in, as a rule this process's."""
     file: dict[str, str]
     """What the user's `go env -w` file sets."""
+    isolation: tuple[str, ...] = ()
+    """The words before every command that must not reach a network (`unshare --net`)."""
 
     @property
     def changed(self) -> Mapping[str, str]:
@@ -76,12 +78,17 @@ class GoSettings(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, directory=directory, values=values)
 
 
-def read_settings(toolchain: Toolchain, directory: Path, cancellation: Cancellation | None = None) -> GoSettings:
-    """What `go env -json` answers in `directory`, with the ambient environment as it is.
+def read_settings(
+    toolchain: Toolchain,
+    directory: Path,
+    cancellation: Cancellation | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> GoSettings:
+    """What `go env -json` answers in `directory`, with this process's environment unless another is given.
 
     One child process. Raises `ToolError`, with Go's own words, where it does not answer.
     """
-    ambient = dict(os.environ)
+    ambient = dict(os.environ if environment is None else environment)
     where = directory.absolute()
     if not where.is_dir():
         raise ToolError(f"{directory} is not a folder", hint="`dir` of a build names the folder of its go.mod")

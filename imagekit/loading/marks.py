@@ -37,6 +37,11 @@ class Marks:
         """What people call the file."""
         return self._source.name
 
+    @property
+    def text(self) -> str:
+        """The whole document as it was read; '' for settings that no file holds."""
+        return self._source.text
+
     def where(self, *way: str | int) -> str:
         """`imagekit.yaml:9:13`; line and column count from 1."""
         line, column = self._find(way)

@@ -48,7 +48,7 @@ def load(built: Built, cancellation: Cancellation) -> tuple[str, ...]:
     """
     from imagekit.oci.engine import find_engine
 
-    with closing(find_engine(built.ground.request.load)) as engine:
+    with closing(find_engine(built.ground.request.engine)) as engine:
         own = Platform.parse(engine.version().platform)
         return tuple(_load(engine, built, image, own, cancellation) for image in built.shipped.images)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,10 +24,19 @@ FORMATS = {"cyclonedx": ("imagekit.sbom.cyclonedx", "cdx.json"), "spdx": ("image
 """What `sbom:` may name: the module that renders it, and how its file ends."""
 
 
-def describe(ground: Ground, passed: Sequence[Passed], images: Sequence[Packed], folder: Path) -> Iterator[Listed]:
+def inventories_of(
+    ground: Ground, passed: Sequence[Passed], images: Sequence[Packed], folder: Path
+) -> dict[str, Inventory]:
+    """What is in each target, by its id."""
+    return {one.ready.target.id: inventory_of(ground, one, _pieces(one, images, folder)) for one in passed}
+
+
+def describe(
+    ground: Ground, passed: Sequence[Passed], inventories: Mapping[str, Inventory], folder: Path
+) -> Iterator[Listed]:
     """Write `sbom/<build>_<os>_<arch>.<format>.json` for each target."""
     for one in passed:
-        inventory = inventory_of(ground, one, _pieces(one, images, folder))
+        inventory = inventories[one.ready.target.id]
         for chosen in ground.config.sbom:
             module, ending = FORMATS[chosen.value]
             inside = f"sbom/{one.ready.target.build}_{one.ready.target.slug}.{ending}"

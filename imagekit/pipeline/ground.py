@@ -6,7 +6,7 @@ Touches disk; starts git and one `go env`.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -29,6 +29,21 @@ from imagekit.targets.listing import chosen
 from imagekit.targets.target import Target
 from imagekit.targets.templating import Cell, TemplateContext, context_of, fill
 from imagekit.workers import Cancellation
+
+
+class Surroundings(msgspec.Struct, frozen=True):
+    """What a run sees of the process around it: the environment of git and Go, the variables that `template_env` picks
+    from, and SOURCE_DATE_EPOCH.
+    """
+
+    environment: Mapping[str, str]
+    variables: Mapping[str, str]
+    epoch: str | None
+
+    @classmethod
+    def here(cls) -> Surroundings:
+        """This process's own."""
+        return cls(os.environ, os.environ, os.environ.get("SOURCE_DATE_EPOCH"))
 
 
 class Ground(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,20 +91,29 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def prepare(request: Request, cancellation: Cancellation, *, compiling: bool = True) -> Ground:
+def prepare(
+    request: Request,
+    cancellation: Cancellation,
+    *,
+    compiling: bool = True,
+    around: Surroundings | None = None,
+) -> Ground:
     """Read the configuration, the repository and Go's settings; expand the matrix and keep the selected targets.
 
-    Without `compiling` Go is not asked, and need not be there. Raises `ConfigError` for every mistake, `UsageError` for
-    a selector that matches nothing and a push that cannot be, `ToolError` without git in a repository or without Go.
+    Without `compiling` Go is not asked, and need not be there. `around` stands in for this process's.
+
+    Raises `ConfigError` for every mistake, `UsageError` for a selector that matches nothing and a push that cannot be,
+    `ToolError` without git in a repository or without Go.
     """
-    root = request.config.parent if request.config is not None else Path()
+    around = around or Surroundings.here()
+    root = request.config.parent if request.config is not None else request.directory
     with ThreadPoolExecutor(2) as pool:
-        state = pool.submit(read_state, root, env=os.environ, cancellation=cancellation)
-        settings = pool.submit(_settings, root, cancellation) if compiling else None
-        config = read(request.config, Path(), request.packages)
+        state = pool.submit(read_state, root, env=around.environment, cancellation=cancellation)
+        settings = pool.submit(_settings, root, around.environment, cancellation) if compiling else None
+        config = read(request.config, request.directory, request.packages)
         git = state.result()
         go = settings.result() if settings is not None and not _all_prebuilt(config) else None
-    context = context_of(git, config.template_env, os.environ)
+    context = context_of(git, config.template_env, around.variables)
     targets = targets_of(config, context)
     ground = Ground(
         request=request,
@@ -97,7 +121,7 @@ def prepare(request: Request, cancellation: Cancellation, *, compiling: bool = T
         policy=policies.load(request.policy) if request.policy else policies.load(config.policy, beside=config.root),
         git=git,
         context=context,
-        created=creation_time(git, os.environ.get("SOURCE_DATE_EPOCH")),
+        created=creation_time(git, around.epoch),
         targets=chosen(targets, request.selectors),
         images=_tagged(images_of(config, context), request.tags),
         settings=go,
@@ -111,17 +135,18 @@ def _all_prebuilt(config: Config) -> bool:
     return all(build.prebuilt for build in config.builds)
 
 
-def _settings(root: Path, cancellation: Cancellation) -> GoSettings:
-    return read_settings(find(cancellation), root, cancellation)
+def _settings(root: Path, environment: Mapping[str, str], cancellation: Cancellation) -> GoSettings:
+    return read_settings(find(cancellation), root, cancellation, environment)
 
 
 def settings_in(ground: Ground, directory: str, cancellation: Cancellation) -> GoSettings:
     """Go's settings in the folder of a build; those that are known already are not asked for again."""
     if ground.settings is None:
-        return _settings(ground.root / directory, cancellation)
+        return _settings(ground.root / directory, os.environ, cancellation)
     if directory in (".", ""):
         return ground.settings
-    return read_settings(ground.settings.toolchain, ground.root / directory, cancellation)
+    known = ground.settings
+    return read_settings(known.toolchain, ground.root / directory, cancellation, known.ambient)
 
 
 def creation_time(git: GitState | None, epoch: str | None) -> int:

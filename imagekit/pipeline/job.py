@@ -38,6 +38,14 @@ class Built(msgspec.Struct, frozen=True):
     shipped: Shipped
 
 
+class Fetched(msgspec.Struct, frozen=True):
+    """All that comes from elsewhere: what follows needs no network."""
+
+    ground: Ground
+    sources: Sources
+    foundations: Foundations
+
+
 Outcome = Built | Refusal
 
 
@@ -46,13 +54,23 @@ def build(ground: Ground, cancellation: Cancellation) -> Generator[Event, None, 
 
     Raises the errors of the steps; whatever is raised, dist/ is what it was.
     """
+    fetched = yield from fetch(ground, cancellation)
+    return (yield from make(fetched, cancellation))
+
+
+def fetch(ground: Ground, cancellation: Cancellation) -> Generator[Event, None, Fetched]:
+    """The first part: modules and bases, verified."""
     yield Phase("fetching and verifying modules")
     sources = gather(ground, cancellation)
-    ground = _dated(ground, sources)
+    return Fetched(_dated(ground, sources), sources, lay(ground, cancellation))
+
+
+def make(fetched: Fetched, cancellation: Cancellation) -> Generator[Event, None, Outcome]:
+    """The second: check, compile, inspect, judge, write."""
+    ground, sources, foundations = fetched.ground, fetched.sources, fetched.foundations
     yield from _ambient(sources)
     yield from _unsigned(ground)
     yield from _check(ground, sources, cancellation)
-    foundations = lay(ground, cancellation)
     compiled = yield from _compile(ground, sources, cancellation)
     judgeable, findings = _examine(ground, compiled, cancellation)
     return (yield from conclude(ground, judgeable, sources.weaknesses, findings, foundations, cancellation))

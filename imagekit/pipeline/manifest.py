@@ -10,6 +10,7 @@ import msgspec
 import imagekit
 from imagekit.content import Digest, readable_json
 from imagekit.image.assemble import compression_of
+from imagekit.oci.documents import Descriptor
 from imagekit.targets.listing import matrix
 
 if TYPE_CHECKING:
@@ -30,7 +31,11 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 def artifacts_json(
-    ground: Ground, passed: Sequence[Passed], images: Sequence[Packed], listed: Sequence[Listed]
+    ground: Ground,
+    passed: Sequence[Passed],
+    images: Sequence[Packed],
+    attested: Sequence[Descriptor],
+    listed: Sequence[Listed],
 ) -> bytes:
     """The document: tool, source, targets with every setting, images with every platform, and files."""
     return readable_json(
@@ -39,7 +44,7 @@ def artifacts_json(
             "tool": {"name": "imagekit", "version": imagekit.__version__},
             "source": _source(ground),
             "targets": [_target(one) for one in passed],
-            "images": [_image(image) for image in images],
+            "images": [_image(image, provenance) for image, provenance in zip(images, attested, strict=True)],
             "artifacts": sorted((msgspec.to_builtins(entry) for entry in listed), key=lambda entry: entry["path"]),
         }
     )
@@ -73,13 +78,14 @@ def _target(one: Passed) -> dict[str, Any]:
     }
 
 
-def _image(image: Packed) -> dict[str, Any]:
+def _image(image: Packed, provenance: Descriptor) -> dict[str, Any]:
     made = image.assembled
     return {
         "id": made.name,
         "repository": image.shipped.repository,
         "tags": list(image.shipped.tags),
         "digest": made.index.digest,
+        "provenance": provenance.digest,
         "compression": compression_of(image.recipe).identity,
         "platforms": [
             {

@@ -90,6 +90,8 @@ def _words(request: Request, output: Path, cache: Path) -> Iterator[str]:
         yield from ("--config", str(request.config))
     if request.policy is not None:
         yield from ("--policy", request.policy)
+    if request.engine:
+        yield from ("--engine", request.engine)
 
 
 def _environment(settings: GoSettings, cache: Path, place: Path) -> dict[str, str]:

@@ -16,6 +16,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     jobs: int
     packages: tuple[str, ...] = ()
     selectors: tuple[str, ...] = ()
+    directory: Path = Path()
+    """The folder in which there is no configuration, or ./imagekit.yaml, and which packages are relative to."""
     config: Path | None = None
     output: Path | None = None
     partial: Path | None = None
@@ -25,6 +27,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     verify_reproducible: bool = False
     push: str = ""
     tags: tuple[str, ...] = ()
-    load: str = ""
-    """The engine to load into; '' for none."""
+    load: bool = False
+    engine: str = ""
+    """The engine plug-in that takes part; '' for none."""
     tarball: Path | None = None

@@ -27,7 +27,8 @@ from imagekit.image.shipped import Program, chosen
 from imagekit.oci.documents import CONTAINERD_NAME, REF_NAME, Descriptor, Index
 from imagekit.oci.hybrid import NamedImage
 from imagekit.oci.store import Layout
-from imagekit.pipeline.describing import describe
+from imagekit.pipeline.attesting import attest
+from imagekit.pipeline.describing import describe, inventories_of
 from imagekit.pipeline.foundation import Foundation, Foundations
 from imagekit.pipeline.ground import Ground
 from imagekit.pipeline.inspecting import Inspected
@@ -100,12 +101,17 @@ def ship(
     cache = LayerCache(ground.request.cache / "layers")
     workers = Workers(ground.request.jobs, cancellation)
     listed = [entry for _, entry in workers.each(partial(_binary, folder), passed)]
-    images = tuple(_images(ground, passed, foundations, folder, cache, workers))
+    layout = Layout.create(folder / "oci", durable=False)
+    images = tuple(_images(ground, passed, foundations, layout, cache, workers))
     listed += _archives(ground, passed, folder, cache)
     listed += _docker(ground, passed, images, folder, cache)
-    listed += describe(ground, passed, images, folder)
-    write_whole(folder / "audit.json", audit_json(report))
-    write_whole(folder / "artifacts.json", artifacts_json(ground, passed, images, listed))
+    inventories = inventories_of(ground, passed, images, folder)
+    listed += describe(ground, passed, inventories, folder)
+    audited = audit_json(report)
+    write_whole(folder / "audit.json", audited)
+    attested = attest(ground, passed, images, inventories, digest_of(audited), layout)
+    layout.set_index(Index(manifests=(*(_named(image.shipped) for image in images), *attested)))
+    write_whole(folder / "artifacts.json", artifacts_json(ground, passed, images, attested, listed))
     known = {entry.path: entry.digest for entry in listed}
     sums = write_sums(folder, known)
     return Shipped(
@@ -150,12 +156,10 @@ def _images(
     ground: Ground,
     passed: Sequence[Passed],
     foundations: Foundations,
-    folder: Path,
+    layout: Layout,
     cache: LayerCache,
     workers: Workers,
 ) -> Iterator[Packed]:
-    layout = Layout.create(folder / "oci", durable=False)
-    made: list[Packed] = []
     for recipe in ground.images:
         programs, origin = _programs(recipe, passed)
         if not programs:
@@ -176,9 +180,7 @@ def _images(
             )
             tags = tuple(f"{tag}-{variant}" if variant else tag for tag in recipe.tags)
             repository = recipe.repository or f"{LOCAL}/{recipe.id.lower()}"
-            made.append(Packed(recipe, assembled, ShippedImage(assembled.name, assembled.index, repository, tags)))
-    layout.set_index(Index(manifests=tuple(_named(image.shipped) for image in made)))
-    return iter(made)
+            yield Packed(recipe, assembled, ShippedImage(assembled.name, assembled.index, repository, tags))
 
 
 def _based(foundation: Foundation | None, layout: Layout) -> Mapping[Platform, Base]:

@@ -17,6 +17,7 @@ from imagekit.image import rootfs
 from imagekit.image.assemble import compression_of
 from imagekit.image.files import matches
 from imagekit.image.recipe import CertificateSetting, Recipe
+from imagekit.pipeline import attesting
 from imagekit.pipeline.foundation import Foundations
 from imagekit.pipeline.ground import Ground
 from imagekit.pipeline.inspecting import remember
@@ -63,6 +64,11 @@ def _fingerprint(ground: Ground, passed: Sequence[Passed], report: Report, found
     said: list[Any] = [
         imagekit.__version__,
         config_digest(ground),
+        attesting.config_of(ground),
+        attesting.source_of(ground),
+        attesting.engine_of(ground),
+        ground.request.packages,
+        ground.request.tags,
         ground.context,
         ground.created,
         ground.output.name,

@@ -1,13 +1,13 @@
 """What git says of the source: commit, tag, branch, time, and whether the tree was changed. Runs git; reads its files.
 
-Two git processes side by side. The environment is built from nothing but PATH, HOME and where git keeps the user's
+Three git processes side by side. The environment is built from nothing but PATH, HOME and where git keeps the user's
 settings (safe.directory must count); no hook, file-system monitor, pager, prompt, index refresh or lazy fetch runs.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -37,12 +37,17 @@ _LOG = (
 )
 
 
+_TAGS = ("for-each-ref", "--merged=HEAD", "--format=%(refname:strip=2)%00%(objectname)%00%(*objectname)", "refs/tags")
+
+
 class GitState(msgspec.Struct, frozen=True):
     """The repository around a folder. `commit` is '' before the first one; `commit_time` in seconds since 1970.
 
     `tag` is the highest version among the tags that point at the commit, else the last of them by name, else ''.
     `branch` is '' for a detached HEAD. `dirty` counts untracked files, as Go's own VCS stamp does. `remote` has no
     credentials, and is '' for a repository that was cloned from a folder: its path says nothing elsewhere.
+    `tags` are those that decide what version Go stamps: all that point at the commit, and of each folder
+    (`sub/v1.2.3`) and major version the highest that can be reached from it; tag -> commit.
     """
 
     root: Path
@@ -54,6 +59,7 @@ class GitState(msgspec.Struct, frozen=True):
     dirty_paths: tuple[str, ...]
     commit_time: int
     remote: str
+    tags: dict[str, str] = {}
 
 
 def read_state(directory: Path, *, env: Mapping[str, str], cancellation: Cancellation | None = None) -> GitState | None:
@@ -65,8 +71,8 @@ def read_state(directory: Path, *, env: Mapping[str, str], cancellation: Cancell
     if root is None:
         return None
     clean = _environment(env, root)
-    with ThreadPoolExecutor(2) as pool:
-        status, log = pool.map(lambda words: _git(words, root, clean, cancellation), (_STATUS, _LOG))
+    with ThreadPoolExecutor(3) as pool:
+        status, log, tags = pool.map(lambda words: git(words, root, clean, cancellation), (_STATUS, _LOG, _TAGS))
     if status.returncode != 0:
         raise _explained(status, root)
     headers, paths = _parse_status(status.stdout)
@@ -82,6 +88,7 @@ def read_state(directory: Path, *, env: Mapping[str, str], cancellation: Cancell
         dirty_paths=tuple(sorted(paths)[:DIRTY_LIMIT]),
         commit_time=seconds,
         remote=read_remote(root),
+        tags=_parse_tags(tags, commit),
     )
 
 
@@ -102,7 +109,8 @@ def _environment(env: Mapping[str, str], root: Path) -> dict[str, str]:
     }
 
 
-def _git(words: tuple[str, ...], root: Path, env: Mapping[str, str], cancellation: Cancellation | None) -> Completed:
+def git(words: Sequence[str], root: Path, env: Mapping[str, str], cancellation: Cancellation | None) -> Completed:
+    """One git command that starts no hook, monitor or pager of the repository's; its answer, whatever its status."""
     settings = [word for setting in _SETTINGS for word in ("-c", setting)]
     return run(["git", *settings, *words], env=env, cwd=root, cancellation=cancellation)
 
@@ -131,6 +139,26 @@ def _parse_log(log: Completed, oid: str, root: Path) -> tuple[str, str, int, str
     if len(fields) != 4 or not fields[2].isdigit():
         raise ToolError(f"git log said something unexpected in {root}", hint="run `git log -1` there")
     return fields[0], fields[1], int(fields[2]), _best_tag(fields[3])
+
+
+def _parse_tags(answer: Completed, commit: str) -> dict[str, str]:
+    """The tags that decide a version, sorted by name; {} where git lists none (no commit yet)."""
+    kept: dict[str, str] = {}
+    below: dict[tuple[str, str], list[str]] = {}
+    places: dict[str, str] = {}
+    for raw in answer.stdout.decode("utf-8", "backslashreplace").splitlines():
+        tag, _, objects = raw.partition("\0")
+        own, _, peeled = objects.partition("\0")
+        places[tag] = peeled or own
+        folder, _, version = tag.rpartition("/")
+        if places[tag] == commit:
+            kept[tag] = commit
+        elif is_version(version):
+            below.setdefault((folder, version.partition(".")[0]), []).append(tag)
+    for tags in below.values():
+        best = max(tags, key=lambda tag: version_key(tag.rpartition("/")[2]))
+        kept[best] = places[best]
+    return dict(sorted(kept.items()))
 
 
 def _best_tag(decorations: str) -> str:

@@ -62,8 +62,17 @@ class Cell(msgspec.Struct, frozen=True):
 
 
 def context_of(git: GitState | None, allowed: Iterable[str], environment: Mapping[str, str]) -> TemplateContext:
-    """The context of a run: the repository's state, and those of the `allowed` variables that are set."""
+    """The context of a run: the repository's state, and those of the `allowed` variables that are set.
+
+    Raises `ConfigError` for a variable that holds a credential: provenance has them all.
+    """
     seen = {name: environment[name] for name in allowed if name in environment}
+    for name, value in seen.items():
+        if kind := credential_in(value):
+            raise ConfigError(
+                f"{name} of template_env looks like {kind}, which would be readable in the provenance",
+                hint=f"take {name} out of template_env",
+            )
     if git is None or not git.commit:
         return TemplateContext(env=seen)
     return TemplateContext(

@@ -189,6 +189,14 @@ def test_the_version_is_that_of_the_tag_or_of_the_commit(changes: dict[str, obje
     assert version_of(msgspec.structs.replace(PLAIN, **changes)) == version
 
 
+def test_a_variable_with_a_credential_is_refused_before_it_reaches_the_provenance() -> None:
+    token = "ghp_" + "a1" * 18
+    with pytest.raises(ConfigError, match="CI_TOKEN of template_env looks like a GitHub token") as caught:
+        context_of(PLAIN, ["CI_TOKEN"], {"CI_TOKEN": token})
+    assert token not in str(caught.value)
+    assert context_of(PLAIN, [], {"CI_TOKEN": token}).env == {}
+
+
 def test_only_named_variables_that_are_set_are_seen() -> None:
     context = context_of(PLAIN, ["CI", "NONE"], {"CI": "yes", "SECRET": "x"})
     assert context.env == {"CI": "yes"}
