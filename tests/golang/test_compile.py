@@ -22,6 +22,7 @@ from imagekit.golang.arguments import Main
 from imagekit.golang.artifact import Artifact
 from imagekit.golang.compile import compile_target, has_kept_output, unstripped_twin
 from imagekit.golang.failures import CompileFailure
+from imagekit.golang.packages import list_packages
 from imagekit.golang.settings import GoSettings
 from imagekit.golang.toolchain import Toolchain
 from imagekit.targets.target import Cgo, Ldflags, Target, XValue
@@ -75,6 +76,16 @@ def test_a_program_is_built_and_its_digest_is_that_of_the_file(build: Build, mod
     assert made.relinked == ""
     assert output_of(made.path) == "a 'b' c\nd"
     assert made.path.stat().st_mode & 0o777 == 0o755
+
+
+def test_go_starts_behind_the_words_that_isolate_it(ask: Ask, module: MakeModule, target: Make, tmp_path: Path) -> None:
+    folder = module()
+    words = ("sh", "-c", f'printf "%s\\n" "$1" "$2" >>{tmp_path}/started; exec "$@"', "sh")
+    settings = msgspec.structs.replace(ask(folder), isolation=words)
+    compile_target(settings, target(), cache_dir=tmp_path / "cache")
+    list_packages(settings, target(), cache_dir=tmp_path / "cache")
+    started = (tmp_path / "started").read_text().splitlines()
+    assert started == [str(settings.toolchain.go), "build", *[str(settings.toolchain.go), "list"] * 2]
 
 
 def test_the_second_build_does_not_link(
