@@ -10,6 +10,7 @@ from imagekit.oci.answers import PassingError, drain
 from imagekit.oci.blobs import BlobReader, read_verified
 from imagekit.oci.copy import copy
 from imagekit.oci.documents import Descriptor
+from imagekit.oci.endpoint import Endpoint
 from imagekit.oci.hosts import load_registries, mirrored
 from imagekit.oci.reference import Reference, check_tag, is_loopback
 from imagekit.oci.repository import Repository
@@ -68,7 +69,7 @@ def connected(
             transport = stack.enter_context(
                 Transport(cancellation, connections=connections, registries=registries, attempts=attempts)
             )
-            return Repository(place, transport, settle(transport, place), actions, mirrors)
+            return Repository(Endpoint(place, transport, settle(transport, place), actions), mirrors)
 
         mirrors = []
         for mirror in named:

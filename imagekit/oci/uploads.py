@@ -8,8 +8,8 @@ or broke off.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
 from imagekit.content import CHUNK, Readable
@@ -17,6 +17,7 @@ from imagekit.errors import NetworkError
 from imagekit.oci.answers import PassingError, StatusError, drain
 from imagekit.oci.blobs import MissingBlobError, VerifyingReader
 from imagekit.oci.documents import Descriptor
+from imagekit.oci.endpoint import Endpoint
 from imagekit.oci.streams import Limited, Unclosed, rewinder
 
 if TYPE_CHECKING:
@@ -31,43 +32,20 @@ _NO_PIECES = frozenset({400, 404, 405, 411, 415, 501})
 _TOO_LARGE = 413
 
 
-class Asker(Protocol):
-    """A repository that is asked: one answer of a wanted status, or an error that says `what` was tried."""
-
-    def __call__(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        body: Readable | bytes | None = None,
-        *,
-        wanted: tuple[int, ...] = (200,),
-        what: str = "",
-    ) -> BaseHTTPResponse: ...
-
-
 class Upload:
     """A blob that is being sent; `attempt` again after a `PassingError` goes on where the registry says it is."""
 
-    def __init__(
-        self,
-        ask: Asker,
-        moved: Callable[[str, str], str],
-        start: str,
-        stream: Readable,
-        blob: Descriptor,
-        *,
-        begun_at: str = "",
-    ) -> None:
-        """`start` is the address that begins an upload, `moved` reads a `Location`, `begun_at` is one from before."""
-        self._ask, self._moved, self._start = ask, moved, start
+    def __init__(self, endpoint: Endpoint, stream: Readable, blob: Descriptor, *, begun_at: str = "") -> None:
+        """`begun_at` is the address of an upload that was begun before."""
+        self._endpoint = endpoint
         self._stream, self._blob, self._rewind = stream, blob, rewinder(stream)
         self._what = f"upload of blob {blob.digest}"
+        self._ask = partial(endpoint.send, what=self._what)
         self._place, self._piece = "", 0
         self._begun, self._begun_at = False, begun_at
 
     def attempt(self) -> BaseHTTPResponse:
-        """Send what is not there yet; the answer to the last request. Raises as `Asker` does.
+        """Send what is not there yet; the answer to the last request. Raises as `Endpoint.send` does.
 
         The failure of a stream that cannot go back is no `PassingError` any more.
         """
@@ -101,12 +79,12 @@ class Upload:
         if self._begun_at:
             self._place, self._begun_at = self._begun_at, ""
             return
-        answer = self._ask("POST", self._start, {"Content-Length": "0"}, wanted=(202,), what=self._what)
+        answer = self._ask("POST", self._endpoint.uploads, {"Content-Length": "0"}, wanted=(202,))
         drain(answer)
         location = answer.headers.get("Location", "")
         if not location:
             raise NetworkError(f"{self._what}: the registry does not say where to (no Location)")
-        self._place = self._moved(self._start, location)
+        self._place = self._endpoint.moved(self._endpoint.uploads, location)
         if self._piece:
             asked = answer.headers.get("OCI-Chunk-Min-Length", "")
             self._piece = max(self._piece, int(asked)) if asked.isdecimal() and len(asked) < 12 else self._piece
@@ -126,14 +104,14 @@ class Upload:
     def _there(self) -> int:
         """How many bytes the registry has of the upload that broke off; 0 if it does not know it any more."""
         try:
-            answer = self._ask("GET", self._place, {}, wanted=(204, 202, 200), what=self._what)
+            answer = self._ask("GET", self._place, {}, wanted=(204, 202, 200))
         except (NetworkError, MissingBlobError):
             return self._forget()
         drain(answer)
         got = _received(answer)
         if got > self._blob.size:
             return self._forget()
-        self._place = self._moved(self._place, answer.headers.get("Location") or self._place)
+        self._place = self._endpoint.moved(self._place, answer.headers.get("Location") or self._place)
         return got
 
     def _forget(self) -> int:
@@ -151,19 +129,17 @@ class Upload:
                 "Content-Length": str(end - offset),
                 "Content-Range": f"{offset}-{end - 1}",
             }
-            answer = self._ask(
-                "PATCH", self._place, headers, Limited(body, end - offset), wanted=(202, 201, 204), what=self._what
-            )
+            answer = self._ask("PATCH", self._place, headers, Limited(body, end - offset), wanted=(202, 201, 204))
             drain(answer)
             if answer.headers.get("Range") and _received(answer) != end:
                 raise PassingError(f"{self._what}: the registry kept {_received(answer)} bytes of {end}")
-            self._place, offset = self._moved(self._place, answer.headers.get("Location") or self._place), end
+            self._place, offset = self._endpoint.moved(self._place, answer.headers.get("Location") or self._place), end
         return self._put(b"", 0)
 
     def _put(self, body: Readable | bytes, size: int) -> BaseHTTPResponse:
         target = f"{self._place}{'&' if urlsplit(self._place).query else '?'}{urlencode({'digest': self._blob.digest})}"
         headers = {"Content-Type": OCTETS, "Content-Length": str(size)}
-        return self._ask("PUT", target, headers, body, wanted=(201, 204, 200), what=self._what)
+        return self._ask("PUT", target, headers, body, wanted=(201, 204, 200))
 
 
 def _received(answer: BaseHTTPResponse) -> int:

@@ -172,7 +172,7 @@ def test_a_list_that_leads_astray(little, little_registry, answers, link, kind, 
 
 
 def test_a_list_without_end_is_left(monkeypatch, little):
-    monkeypatch.setattr("imagekit.oci.repository._PAGES", 20)
+    monkeypatch.setattr("imagekit.oci.lists._PAGES", 20)
 
     def more(handler) -> None:
         handler.answer(200, {"Link": f'</v2/x/tags/list?n={len(little.seen)}>; rel="next"'}, b'{"tags":["a"]}')

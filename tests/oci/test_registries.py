@@ -123,13 +123,7 @@ def test_a_blob_in_pieces(real):
     content = os.urandom(3 << 20)
     blob = doc.Descriptor("x/y", digest_of(content), len(content))
     with at(real.host, "pieces/app") as repository:
-        upload = Upload(
-            repository._send,
-            repository._transport.moved,
-            f"{repository._url}/blobs/uploads/",
-            io.BytesIO(content),
-            blob,
-        )
+        upload = Upload(repository.endpoint, io.BytesIO(content), blob)
         upload._piece = 1 << 20
         assert upload.attempt().status == 201
         assert read_verified(repository, blob) == content

@@ -1,0 +1,124 @@
+"""Where a repository is in a registry's API: one request, with permission, and the error that says what came of it.
+
+Touches the network through `Transport`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+from imagekit.content import Readable
+from imagekit.errors import IntegrityError
+from imagekit.oci.addresses import origin, shown_url
+from imagekit.oci.answers import PassingError, drain, failure
+from imagekit.oci.authorization import Authorization
+from imagekit.oci.blobs import MissingBlobError
+from imagekit.oci.credentials import find_credentials
+from imagekit.oci.documents import Descriptor
+from imagekit.oci.reference import Reference
+from imagekit.oci.transport import Transport
+from imagekit.text import line
+
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse
+
+T = TypeVar("T")
+
+
+class Endpoint:
+    """One repository's addresses in the API of the registry at `base`; safe for threads."""
+
+    def __init__(self, reference: Reference, transport: Transport, base: str, actions: str) -> None:
+        self.reference = reference
+        self.url = f"{base}/v2/{reference.repository}"
+        self.uploads = f"{self.url}/blobs/uploads/"
+        self._transport, self._base = transport, base
+        self._authorization = Authorization(
+            transport,
+            base,
+            reference.repository,
+            actions,
+            lambda: find_credentials(reference.host),
+            transport.registries.host(reference.host).token_hosts,
+        )
+
+    def __str__(self) -> str:
+        return self.reference.name
+
+    def is_beside(self, other: Endpoint) -> bool:
+        """Whether both are in one registry."""
+        return self._base == other._base
+
+    def read_also(self, other: Endpoint) -> None:
+        """Ask for permission to read a neighbour too, with the next token."""
+        self._authorization.also(other.reference.repository)
+
+    def patiently(self, action: Callable[[], T]) -> T:
+        """`Transport.patiently`."""
+        return self._transport.patiently(action)
+
+    def moved(self, url: str, location: str) -> str:
+        """`Transport.moved`."""
+        return self._transport.moved(url, location)
+
+    def ask(
+        self, method: str, path: str, headers: Mapping[str, str], *, wanted: tuple[int, ...] = (200,)
+    ) -> BaseHTTPResponse:
+        """`send` to a path under the repository, without a body, and with patience."""
+        return self.patiently(lambda: self.send(method, f"{self.url}/{path}", headers, wanted=wanted))
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: Readable | bytes | None = None,
+        *,
+        wanted: tuple[int, ...] = (200,),
+        what: str = "",
+    ) -> BaseHTTPResponse:
+        """One answer of a wanted status, unread; 401 is answered once. Errors say `what` was tried, and where.
+
+        Raises `MissingBlobError` for 404 where something is read, `PassingError` or `NetworkError` for other statuses.
+        """
+        what = f"{self}: {what or f'{method} {shown_url(url).removeprefix(self.url)[1:]}'}"
+        try:
+            answer = self._authorized(method, url, headers, body)
+        except PassingError as error:
+            raise error.about(what) from error
+        if answer.status in wanted:
+            return answer
+        if answer.status == 404 and method in ("GET", "HEAD", "DELETE"):
+            drain(answer)
+            raise MissingBlobError(f"{what}: not there")
+        raise failure(answer, what)
+
+    def check_kept(self, answer: BaseHTTPResponse, sent: Descriptor) -> None:
+        """Raise `IntegrityError` if the registry says that it keeps what was sent under another digest."""
+        drain(answer)
+        said = answer.headers.get("Docker-Content-Digest", sent.digest)
+        if said != sent.digest:
+            raise IntegrityError(f"{self}: was sent {sent.digest}, says that it keeps {line(said)[:80]}")
+
+    def _authorized(
+        self, method: str, url: str, headers: Mapping[str, str], body: Readable | bytes | None
+    ) -> BaseHTTPResponse:
+        sent = self._authorization.headers_for(url)
+        answer = self._once(method, url, {**headers, **sent}, body)
+        if answer.status != 401 or not self._may_retry(answer, url, sent):
+            return answer
+        drain(answer)
+        if body is not None and not isinstance(body, bytes):
+            raise PassingError("permission ran out meanwhile")
+        return self._once(method, url, {**headers, **self._authorization.headers_for(url)}, body)
+
+    def _once(
+        self, method: str, url: str, headers: Mapping[str, str], body: Readable | bytes | None
+    ) -> BaseHTTPResponse:
+        if method in ("GET", "HEAD"):
+            return self._transport.follow(method, url, headers)
+        return self._transport.send(method, url, headers, body)
+
+    def _may_retry(self, answer: BaseHTTPResponse, url: str, sent: Mapping[str, str]) -> bool:
+        return origin(url) == origin(self.url) and self._authorization.answer(answer, sent.get("Authorization", ""))
