@@ -58,6 +58,14 @@ class Mounting(Protocol):
         """Whether the blob is here now; False, and nothing changed, where `source` is no such neighbour."""
 
 
+@runtime_checkable
+class Ranged(Protocol):
+    """A store that need not read the beginning of a blob to give the rest, as registries do."""
+
+    def open_rest(self, blob: Descriptor, start: int, /) -> BinaryIO:
+        """`open`, from byte `start` of the blob on."""
+
+
 class VerifyingReader(io.RawIOBase):
     """Passes on the bytes of `stream` while they are what `promised` says; closing it closes `stream`.
 

@@ -11,7 +11,9 @@ from imagekit.content import Digest
 from imagekit.errors import UnreadableError
 from imagekit.oci.blobs import BlobReader, BlobStore, Mounting, Sorting, read_verified
 from imagekit.oci.documents import FOREIGN_LAYERS, Descriptor, decode_document
+from imagekit.oci.parts import sweep
 from imagekit.oci.store import Layout
+from imagekit.oci.streams import OnDemand
 from imagekit.platform import Platform
 from imagekit.workers import Cancellation, Workers
 
@@ -47,14 +49,16 @@ def copy(
     if isinstance(destination, Sorting):
         for document, _ in graph.documents:
             destination.learn(document)
-    absent = [blob for blob in graph.blobs if not _passed_over(source, blob) and not destination.has(blob.digest)]
+    absent = [blob for blob in graph.blobs if not _passed_over(source, blob) and not _is_there(destination, blob)]
     several = workers or Workers(1, Cancellation())
     moved = {blob for blob, _ in several.each(lambda blob: _move(source, destination, blob), absent)}
     for document, raw in graph.documents:
         several.cancellation.check()
-        if not destination.has(document.digest):
+        if not _is_there(destination, document):
             destination.add(io.BytesIO(raw), document)
             moved.add(document)
+    if isinstance(destination, Layout):
+        sweep(destination.path, destination.has)
     return frozenset(moved)
 
 
@@ -107,13 +111,20 @@ def _passed_over(source: BlobReader, blob: Descriptor) -> bool:
     return blob.media_type in FOREIGN_LAYERS and not source.has(blob.digest)
 
 
+def _is_there(destination: BlobStore, blob: Descriptor) -> bool:
+    """Whether it need not be moved; a layout's file that a power cut left short must be."""
+    if isinstance(destination, Layout):
+        return destination.size_of(blob.digest) == blob.size
+    return destination.has(blob.digest)
+
+
 def _move(source: BlobReader, destination: BlobStore, blob: Descriptor) -> None:
     if isinstance(source, Layout) and isinstance(destination, Layout):
         destination.add_file(source.blob_path(blob.digest), blob.digest)
         return
     if isinstance(destination, Mounting) and destination.mount(source, blob):
         return
-    with source.open(blob.digest) as stream:
+    with OnDemand(source, blob) if isinstance(destination, Layout) else source.open(blob.digest) as stream:
         destination.add(stream, blob)
 
 

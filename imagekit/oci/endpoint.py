@@ -33,6 +33,7 @@ class Endpoint:
         self.reference = reference
         self.url = f"{base}/v2/{reference.repository}"
         self.uploads = f"{self.url}/blobs/uploads/"
+        self.cancellation = transport.cancellation
         self._transport, self._base = transport, base
         self._authorization = Authorization(
             transport,

@@ -10,6 +10,7 @@ from imagekit.errors import UnreadableError, UsageError
 from imagekit.oci.blobs import read_verified
 from imagekit.oci.copy import walk
 from imagekit.oci.documents import REF_NAME, Descriptor, Index, decode_document
+from imagekit.oci.parts import sweep
 from imagekit.oci.reference import Reference
 from imagekit.oci.store import Layout
 from imagekit.workers import Cancellation
@@ -33,7 +34,8 @@ def from_registry(reference: Reference, cancellation: Cancellation) -> str:
 def from_layout(path: Path, name: str) -> tuple[Digest, int]:
     """Remove the entry `name`, then every blob that no other entry needs; its digest and the bytes that became free.
 
-    What refers to the image goes with it. Raises `UnreadableError` that lists the names there are.
+    What refers to the image goes with it, and so does what was left of blobs that were never finished. Raises
+    `UnreadableError` that lists the names there are.
     """
     layout = Layout(path)
     entries = layout.index().manifests
@@ -66,7 +68,7 @@ def _subject(layout: Layout, entry: Descriptor) -> Digest | None:
 def _sweep(layout: Layout, kept: list[Descriptor]) -> int:
     graph = walk(layout, kept)
     needed = {blob.digest for blob in graph.blobs} | {document.digest for document, _ in graph.documents}
-    freed = 0
+    freed = sweep(layout.path, lambda _: True)
     for blob in sorted((layout.path / "blobs/sha256").iterdir()):
         if f"sha256:{blob.name}" not in needed:
             with suppress(FileNotFoundError):

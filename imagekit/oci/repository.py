@@ -6,7 +6,7 @@ import io
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
+from typing import BinaryIO, TypeVar, cast
 from urllib.parse import urlencode
 
 from imagekit.content import CHUNK, Digest, Readable, hash_stream, parse_digest
@@ -14,15 +14,12 @@ from imagekit.errors import IntegrityError, NetworkError, UnreadableError
 from imagekit.oci import lists
 from imagekit.oci.answers import drain
 from imagekit.oci.blobs import MissingBlobError, VerifyingReader
+from imagekit.oci.body import Body
 from imagekit.oci.documents import DOCUMENT_LIMIT, Descriptor
 from imagekit.oci.endpoint import Endpoint
 from imagekit.oci.manifests import Manifests
 from imagekit.oci.reference import check_tag
-from imagekit.oci.streams import Body
 from imagekit.oci.uploads import OCTETS, Upload
-
-if TYPE_CHECKING:
-    from urllib3 import BaseHTTPResponse
 
 T = TypeVar("T")
 _SPOOL = 1 << 20
@@ -70,12 +67,12 @@ class Repository:
 
     def open(self, digest: Digest, /) -> BinaryIO:
         """The blob's bytes; a connection that breaks off is taken up again where it did (`Range`)."""
-        if found := self._mirrored(lambda mirror: mirror.open(digest)):
-            return found
-        if not self._manifests.kind(digest):
-            with suppress(MissingBlobError):
-                return self._body(digest)
-        return io.BytesIO(self._manifests.read(digest)[0])
+        return self._mirrored(lambda mirror: mirror.open(digest)) or self._opened(digest)
+
+    def open_rest(self, blob: Descriptor, start: int, /) -> BinaryIO:
+        """The blob's bytes from `start` on (`blobs.Ranged`)."""
+        found = self._mirrored(lambda mirror: mirror.open_rest(blob, start))
+        return found or self._opened(blob.digest, start, blob.size)
 
     def tags(self) -> tuple[str, ...]:
         """All tags, in the registry's order; raises `MissingBlobError` for a repository that is not there."""
@@ -164,13 +161,11 @@ class Repository:
                     self._mirrors.remove(mirror)
         return None
 
-    def _body(self, digest: Digest) -> BinaryIO:
-        def ask(wanted: str) -> BaseHTTPResponse:
-            headers = {"Accept-Encoding": "identity"} | ({"Range": wanted} if wanted else {})
-            statuses = (200, 206, 416) if wanted else (200,)
-            return self.endpoint.send("GET", f"{self.endpoint.url}/blobs/{digest}", headers, wanted=statuses)
-
-        return cast(BinaryIO, Body(ask, f"{self}: blob {digest}", self.endpoint.patiently))
+    def _opened(self, digest: Digest, start: int = 0, size: int = 0) -> BinaryIO:
+        if not self._manifests.kind(digest):
+            with suppress(MissingBlobError):
+                return cast(BinaryIO, Body(self.endpoint, digest, start, size))
+        return io.BytesIO(self._manifests.read(digest)[0][start:])
 
     def _add_document(self, raw: bytes, descriptor: Descriptor) -> None:
         """Put it under its digest; list it under the fallback tag if the registry does not (no `OCI-Subject`)."""

@@ -67,7 +67,7 @@ def into_layout(parcel: Parcel, path: Path, name: str, cancellation: Cancellatio
     one image.
     """
     images = _renamed(parcel.images, name)
-    if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not (path / "oci-layout").is_file())):
+    if path.exists() and not (path / "oci-layout").is_file() and not _is_empty(path):
         raise UsageError(f"{path} holds files and is no OCI layout", hint="name an empty folder or a layout")
     layout = Layout.create(path, durable=False)
     workers = Workers(JOBS, cancellation)
@@ -122,6 +122,11 @@ def into_registry(parcel: Parcel, reference: Reference, cancellation: Cancellati
     for referrer in parcel.referrers:
         push(parcel.store, referrer, Reference(target.host, target.repository), cancellation=cancellation)
     return (f"{target.name}@{image.descriptor.digest}",)
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether it is a folder with nothing in it, but for what a killed run was about to write."""
+    return path.is_dir() and all(one.name.endswith(".part") for one in path.iterdir())
 
 
 def _only(images: Sequence[NamedImage]) -> Sequence[NamedImage]:

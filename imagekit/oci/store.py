@@ -10,8 +10,6 @@ import io
 import os
 import secrets
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -39,7 +37,8 @@ from imagekit.oci.blobs import (
     read_verified,
 )
 from imagekit.oci.documents import CONTAINERD_NAME, DOCUMENT_LIMIT, REF_NAME, Descriptor, Index, decode_index, encode
-from imagekit.oci.files import cloned, linked, new_file, open_regular, write_all
+from imagekit.oci.files import cloned, linked, open_regular, write_all
+from imagekit.oci.parts import Part, begun
 from imagekit.text import line
 
 __all__ = [
@@ -90,9 +89,9 @@ class _Version(msgspec.Struct, rename="camel"):
 class Layout:
     """A store in an OCI image layout folder (image-layout.md): `oci-layout`, `index.json`, `blobs/sha256/<hex>`.
 
-    Files are 0644 and folders 0755 whatever the umask. A blob is written beside `blobs` and renamed into its place.
-    With `durable` each is flushed to the disk before that; a writer that publishes the whole folder in one step later
-    (a staged build) says `durable=False` and saves a flush a blob.
+    Files are 0644 and folders 0755 whatever the umask. A blob is written beside `blobs` and renamed into its place; one
+    that was left unfinished there is gone on with (see `parts`). With `durable` each is flushed to the disk first; a
+    writer that publishes the whole folder in one step later (a staged build) says `durable=False` and saves that.
     """
 
     def __init__(self, path: Path, *, durable: bool = True) -> None:
@@ -110,10 +109,11 @@ class Layout:
     def create(cls, path: Path, *, durable: bool = True) -> Self:
         """Open the layout at `path`, made empty first if there is none."""
         _make_folders(path)
-        if not (path / "index.json").exists():
-            write_whole(path / "index.json", encode(Index(manifests=())), durable=durable)
         if not (path / "oci-layout").exists():
             write_whole(path / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}', durable=durable)
+        if not (path / "index.json").exists():
+            write_whole(path / "index.json", encode(Index(manifests=())), durable=durable)
+        _make_folders(path, "blobs", "blobs/sha256")
         return cls(path, durable=durable)
 
     def __str__(self) -> str:
@@ -126,6 +126,14 @@ class Layout:
     def has(self, digest: Digest, /) -> bool:
         return self.blob_path(digest).is_file()
 
+    def size_of(self, digest: Digest) -> int:
+        """The size of the blob's file, -1 if there is none: a file cut by a crash is told from a whole one."""
+        try:
+            found = self.blob_path(digest).stat()
+        except FileNotFoundError:
+            return -1
+        return found.st_size if stat.S_ISREG(found.st_mode) else -1
+
     def open(self, digest: Digest, /) -> BinaryIO:
         try:
             return open_regular(self.blob_path(digest))
@@ -135,14 +143,14 @@ class Layout:
             raise UnreadableError(f"blob {digest} in {self} cannot be read: {error.strerror}") from error
 
     def add(self, stream: Readable, expected: Descriptor | None = None) -> tuple[Digest, int]:
-        if expected is not None and self._kept(expected.digest) == expected.size:
+        if expected is None:
+            with begun(self.path) as part:
+                return self._settled(part, *_pour(stream, part.file))
+        if self.size_of(expected.digest) == expected.size:
             return expected.digest, expected.size
-        with self._part() as part:
-            with new_file(part) as file:
-                digest, size = _pour(stream, file) if expected is None else _pour_verified(stream, expected, file, self)
-                self._flush(file)
-            self._settle(part, digest)
-        return digest, size
+        with begun(self.path, expected.digest) as part:
+            part.fill(stream, expected, str(self))
+            return self._settled(part, expected.digest, expected.size)
 
     def add_file(self, path: Path, digest: Digest | None = None, *, link: bool = False) -> tuple[Digest, int]:
         """Keep the content of a file; return its digest and size in bytes.
@@ -151,18 +159,16 @@ class Layout:
         system, mode 0644): only for files that nobody ever writes to again. What arrived is hashed; raises
         `IntegrityError`, and keeps nothing, if it is not `digest`.
         """
-        with open_regular(path) as source, self._part() as part:
+        with open_regular(path) as source:
             size = os.fstat(source.fileno()).st_size
-            if digest is not None and self._kept(digest) == size:
+            if digest is not None and self.size_of(digest) == size:
                 return digest, size
-            if link and linked(path, part):
-                found, size = hash_file(part)
-            else:
-                found, size = self._copied(source, part)
-            if digest is not None and found != digest:
-                raise IntegrityError(f"{path} holds bytes of {found}, not of {digest}", hint="make the file again")
-            self._settle(part, found)
-        return found, size
+            if link and (found := self._linked(path, digest)):
+                return found
+            with begun(self.path, digest) as part:
+                part.clear()
+                held = hash_stream(part.file) if cloned(source, part.file) else _pour(source, part.file)
+                return self._settled(part, *_checked(path, held, digest))
 
     def index(self) -> Index:
         """`index.json`; raises `UnreadableError`."""
@@ -188,50 +194,43 @@ class Layout:
             hint=f"name one as {self}:NAME; it holds {known}",
         )
 
-    def _kept(self, digest: Digest) -> int:
-        """The size of the blob's file, -1 if there is none: a file cut by a crash is told from a whole one."""
+    def _linked(self, path: Path, digest: Digest | None) -> tuple[Digest, int] | None:
+        """Keep the file as a hard link; None where it cannot become one."""
+        new = self.path / f".{secrets.token_hex(8)}.link"
         try:
-            found = self.blob_path(digest).stat()
-        except FileNotFoundError:
-            return -1
-        return found.st_size if stat.S_ISREG(found.st_mode) else -1
-
-    @contextmanager
-    def _part(self) -> Iterator[Path]:
-        """A path in this file system for bytes that have no name yet; what is left there is removed."""
-        part = self.path / f".{secrets.token_hex(8)}.part"
-        try:
-            yield part
+            if not linked(path, new):
+                return None
+            found = _checked(path, hash_file(new), digest)
+            self._place(new, found[0])
+            return found
         finally:
-            with suppress(FileNotFoundError):
-                part.unlink()
+            new.unlink(missing_ok=True)
 
-    def _copied(self, source: io.FileIO, part: Path) -> tuple[Digest, int]:
-        with new_file(part) as file:
-            if cloned(source, file):
-                found = hash_stream(file)
-            else:
-                found = _pour(source, file)
-            self._flush(file)
-        return found
-
-    def _flush(self, file: io.FileIO) -> None:
+    def _settled(self, part: Part, digest: Digest, size: int) -> tuple[Digest, int]:
         if self.durable:
-            os.fsync(file.fileno())
+            os.fsync(part.file.fileno())
+        self._place(part.path, digest)
+        return digest, size
 
-    def _settle(self, part: Path, digest: Digest) -> None:
+    def _place(self, new: Path, digest: Digest) -> None:
         place = self.blob_path(digest)
         if not place.parent.is_dir():
-            _make_folders(self.path)
-        part.replace(place)
+            _make_folders(self.path, "blobs", "blobs/sha256")
+        new.replace(place)
+
+
+def _checked(path: Path, found: tuple[Digest, int], digest: Digest | None) -> tuple[Digest, int]:
+    if digest not in (None, found[0]):
+        raise IntegrityError(f"{path} holds bytes of {found[0]}, not of {digest}", hint="make the file again")
+    return found
 
 
 def _names(entry: Descriptor) -> tuple[str, ...]:
     return (entry.annotations.get(REF_NAME, ""), entry.annotations.get(CONTAINERD_NAME, ""), entry.digest)
 
 
-def _make_folders(path: Path) -> None:
-    for folder in (path, path / "blobs", path / "blobs/sha256"):
+def _make_folders(path: Path, *below: str) -> None:
+    for folder in (path, *(path / each for each in below)):
         if not folder.is_dir():
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o755)
@@ -244,14 +243,6 @@ def _pour(source: Readable, file: io.FileIO) -> tuple[Digest, int]:
         write_all(file, piece)
         size += len(piece)
     return Digest("sha256:" + state.hexdigest()), size
-
-
-def _pour_verified(stream: Readable, expected: Descriptor, file: io.FileIO, where: object) -> tuple[Digest, int]:
-    """The same for bytes that are hashed while they are read; `IntegrityError` if they are not what was promised."""
-    source = VerifyingReader(stream, expected, str(where))
-    while piece := source.read(CHUNK):
-        write_all(file, piece)
-    return expected.digest, expected.size
 
 
 def _read_small(path: Path, where: object) -> bytes:

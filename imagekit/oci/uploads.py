@@ -12,13 +12,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
-from imagekit.content import CHUNK, Readable
+from imagekit.content import Readable
 from imagekit.errors import NetworkError
 from imagekit.oci.answers import PassingError, StatusError, drain
 from imagekit.oci.blobs import MissingBlobError, VerifyingReader
 from imagekit.oci.documents import Descriptor
 from imagekit.oci.endpoint import Endpoint
-from imagekit.oci.streams import Limited, Unclosed, rewinder
+from imagekit.oci.streams import Limited, Unclosed, rewinder, skip
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -121,7 +121,7 @@ class Upload:
     def _pieces(self, offset: int) -> BaseHTTPResponse:
         """PATCHes from `offset` on, then an empty PUT. All of the blob is hashed, also what is there already."""
         body = VerifyingReader(Unclosed(self._stream), self._blob)
-        _skip(body, offset)
+        skip(body, offset)
         while offset < self._blob.size:
             end = min(offset + (self._piece or PIECE), self._blob.size)
             headers = {
@@ -146,8 +146,3 @@ def _received(answer: BaseHTTPResponse) -> int:
     """The bytes that `Range: 0-N` of an upload's state stands for; `0-0` is what registries say of none."""
     found = _RANGE.fullmatch(answer.headers.get("Range", ""))
     return int(found[1]) + 1 if found and int(found[1]) else 0
-
-
-def _skip(stream: Readable, count: int) -> None:
-    while count and (piece := stream.read(min(count, CHUNK))):
-        count -= len(piece)

@@ -389,12 +389,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.answer(201, {"Docker-Content-Digest": promised})
 
     def _give(self, content: bytes) -> None:
-        found = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        found = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if not found or not self.registry.ranges:
             self.answer(200, length(content), content)
             return
-        start = int(found[1])
-        self.answer(206, {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"}, content[start:])
+        start, end = int(found[1]), int(found[2] or len(content) - 1)
+        if start >= len(content):
+            self.answer(416)
+            return
+        part = content[start : end + 1]
+        state = {"Content-Range": f"bytes {start}-{start + len(part) - 1}/{len(content)}"}
+        self.answer(206, state | length(part), part)
 
     def _give_page(self, path: str, query: dict[str, list[str]], items: list[Any], shape: Callable[[Any], Any]) -> None:
         start = int(query.get("from", ["0"])[0])

@@ -462,7 +462,7 @@ def test_a_foreign_layer_is_asked_of_nobody(scene):
 def test_pieces_are_watched_one_by_one(monkeypatch, scene):
     """A slow but steady server is waited for, however long all of it takes."""
     monkeypatch.setattr(reading, "PACE", 1.0)
-    monkeypatch.setattr("imagekit.oci.store.CHUNK", 1 << 16)
+    monkeypatch.setattr("imagekit.oci.parts.CHUNK", 1 << 16)
 
     def steady(handler) -> None:
         handler.send_response(200)
