@@ -30,6 +30,8 @@ _LARGEST_PIECE = 1 << 30
 _RANGE = re.compile(r"(?:bytes=)?0-(\d{1,19})")
 _NO_PIECES = frozenset({400, 404, 405, 411, 415, 501})
 _TOO_LARGE = 413
+_NOT_NEXT = 416
+"""What it says of a piece that does not begin where it stands: it is asked where that is."""
 
 
 class Upload:
@@ -129,8 +131,12 @@ class Upload:
                 "Content-Length": str(end - offset),
                 "Content-Range": f"{offset}-{end - 1}",
             }
-            answer = self._ask("PATCH", self._place, headers, Limited(body, end - offset), wanted=(202, 201, 204))
+            answer = self._ask(
+                "PATCH", self._place, headers, Limited(body, end - offset), wanted=(202, 201, 204, _NOT_NEXT)
+            )
             drain(answer)
+            if answer.status == _NOT_NEXT:
+                raise PassingError(f"{self._what}: status {_NOT_NEXT}: byte {offset} is not the next for the registry")
             if answer.headers.get("Range") and _received(answer) != end:
                 raise PassingError(f"{self._what}: the registry kept {_received(answer)} bytes of {end}")
             self._place, offset = self._endpoint.moved(self._place, answer.headers.get("Location") or self._place), end

@@ -84,7 +84,6 @@ def test_a_piece_that_breaks_off_is_sent_again_alone(little, answers):
         begun.append(handler.headers["Content-Range"])
         answers.reset(handler)
 
-    little.fail("PATCH", "uploads/", lambda handler: (handler.registry and handler._serve(b"x" * 0)) or None, times=0)
     little.fail("PATCH", "uploads/", later, times=2)
     send(little.host)
     assert little.blobs[BLOB.digest] == CONTENT
@@ -116,6 +115,37 @@ def breaking_at(little, answers, offset: int):
         handler.answer(202, state)
 
     return answer
+
+
+def test_a_registry_that_has_more_than_it_said_is_asked_again(little, answers):
+    """The third piece arrives after all, when the registry was already asked how much it has: 416, and the rest."""
+
+    def arrives(handler) -> None:
+        name = handler.path.partition("?")[0].rpartition("/")[2]
+        if len(little.uploads[name]) == 2 * PIECE:
+            little.uploads[name] += little.seen[-1].body
+            answers.reset(handler)
+            return
+        breaking_at(little, answers, -1)(handler)
+
+    def lags(handler) -> None:
+        handler.answer(204, {"Location": handler.path, "Range": f"0-{2 * PIECE - 1}"})
+
+    little.fail("PUT", "uploads/", answers.of(413))
+    little.fail("PATCH", "uploads/", arrives, times=3)
+    little.fail("GET", "uploads/", lags)
+    send(little.host)
+    assert little.blobs[BLOB.digest] == CONTENT
+    assert ranges(little)[2:5] == ["20000-29999", "20000-29999", "30000-39999"]
+    assert len(little.calls("POST")) == 2
+
+
+def test_a_registry_that_never_takes_the_next_piece_is_left(little, answers):
+    little.fail("PUT", "uploads/", answers.of(413))
+    little.fail("PATCH", "uploads/", answers.of(416), times=99)
+    with pytest.raises(NetworkError, match="status 416"):
+        send(little.host)
+    assert len(little.calls("PATCH")) <= 5
 
 
 def test_a_registry_that_forgot_the_upload_gets_all_of_it(little, answers):
