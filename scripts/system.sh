@@ -13,8 +13,9 @@ install() {
     echo "missing: $*; install them (apt-get install $*), or run this as root on Debian" >&2
     exit 3
   fi
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+  # another apt may be at work: wait for it
+  apt-get update -qq -o DPkg::Lock::Timeout=600
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o DPkg::Lock::Timeout=600 --no-install-recommends "$@" >/dev/null
 }
 
 fit_python() {
@@ -41,7 +42,7 @@ case "$1" in
     install $(lacking dockerd=docker.io iptables=iptables runc=runc skopeo=skopeo qemu-aarch64-static=qemu-user-static \
       umoci=umoci readelf=binutils ip=iproute2 musl-gcc=musl-tools busybox=busybox-static \
       /usr/bin/tini-static=tini /usr/bin/python3=python3 containerd=containerd \
-      podman=podman crun=crun docker-registry=docker-registry chromium=chromium)
+      podman=podman crun=crun buildah=buildah docker-registry=docker-registry chromium=chromium)
     ;;
   python) fit_python ;;
   *) echo "usage: $0 base|engine|python" >&2; exit 2 ;;

@@ -1,26 +1,50 @@
-"""What every room's tests share: the foreign tools, and a docker engine that one session starts at most once."""
+"""What every room's tests share: foreign tools, engines that are started at most once, and registries in containers."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import docker
 import pytest
+from testcontainers.core.config import testcontainers_config
+from testcontainers.core.container import DockerContainer
+from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
 _OWN = "IMAGEKIT_TEST_ENGINE"
 """The folder, known to every worker of a session, where an engine of our own lives."""
 _SYSTEM = "unix:///var/run/docker.sock"
 _START, _STOP = 60.0, 30.0
 Peer = Callable[[str], Path]
+
+REGISTRIES = """version: 1
+builds:
+  - {id: registry, prebuilt: registry, platforms: [linux/amd64]}
+  - {id: distribution, prebuilt: distribution, platforms: [linux/amd64]}
+images:
+  - {id: registry, build: registry}
+  - {id: distribution, build: distribution, rootfs: {tmp: true, files: [{from: config.yml, to: /etc/}]}}
+archives: []
+sbom: []
+"""
+DISTRIBUTION = """version: 0.1
+storage: {filesystem: {rootdirectory: /tmp/registry}}
+http: {addr: "127.0.0.1:0"}
+"""
+"""All else it is told by its environment."""
+COMMANDS = {"registry": ["-port", "0"], "distribution": ["serve", "/etc/config.yml"]}
+LISTENS = re.compile(r"(?:serving on port |listening on 127\.0\.0\.1:)(\d+)")
+POLL = 0.05
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -82,6 +106,62 @@ def podman_engine(peer: Peer) -> Iterator[str]:
         service.terminate()
         service.wait(_STOP)
         shutil.rmtree(home)
+
+
+class Served:
+    """A registry in a container of the docker engine: `host` is `127.0.0.1:port`, `log()` all that it said so far."""
+
+    def __init__(self, container: DockerContainer) -> None:
+        self._container = container
+        self.port = LISTENS.findall(self.log())[0]
+        self.host = f"127.0.0.1:{self.port}"
+
+    def log(self) -> str:
+        return b"".join(self._container.get_logs()).decode()
+
+
+@pytest.fixture(scope="session")
+def registry_images(docker_engine: str, peer: Peer) -> dict[str, str]:
+    """Kind -> id of the image that imagekit made of a registry's program and loaded; once a session."""
+    home = Path(os.environ[_OWN])
+    ids = home / "registries"
+    with _locked(home / "registries.lock"):
+        if not ids.exists():
+            place = Path(tempfile.mkdtemp(dir=home))
+            (place / "imagekit.yaml").write_text(REGISTRIES)
+            (place / "config.yml").write_text(DISTRIBUTION)
+            for kind in COMMANDS:
+                (place / kind).symlink_to(peer(kind))
+            ids.write_text(_built_and_loaded(place))
+    return dict(zip(COMMANDS, ids.read_text().split(), strict=True))
+
+
+def _built_and_loaded(place: Path) -> str:
+    words = [sys.executable, "-m", "imagekit", "build", "--load", "--cache-dir", place / "cache"]
+    done = subprocess.run(words, cwd=place, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def contained(registry_images: dict[str, str]) -> Callable[..., AbstractContextManager[Served]]:
+    """Run `registry` (go-containerregistry's) or `distribution` in a container, by testcontainers, on loopback only.
+
+    `folder` is read only there, under its own name; `image` is another image of the same kind; the rest is environment.
+    """
+
+    @contextmanager
+    def run(kind: str, folder: Path | None = None, image: str = "", **environment: str) -> Iterator[Served]:
+        # the first listens on loopback and nowhere else: both share this machine's network
+        made = DockerContainer(image or registry_images[kind], network_mode="host")
+        made.with_command(COMMANDS[kind]).with_envs(**environment)
+        if folder:
+            made.with_volume_mapping(str(folder), str(folder), "ro").with_kwargs(network_mode="host", user="0:0")
+        testcontainers_config.ryuk_disabled = True  # the reaper is an image that cannot be pulled
+        with made.waiting_for(LogMessageWaitStrategy(LISTENS).with_poll_interval(POLL)):
+            yield Served(made)
+
+    return run
 
 
 def _own_engine(peer: Peer) -> str:

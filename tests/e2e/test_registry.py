@@ -12,9 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from testcontainers.core.config import testcontainers_config
-from testcontainers.core.container import DockerContainer
-from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
 REGISTRY = "github.com/google/go-containerregistry/cmd/registry@v0.22.1"
 SENT = re.compile(r"(POST|PUT|PATCH) (\S+)")
@@ -23,13 +20,13 @@ SENT = re.compile(r"(POST|PUT|PATCH) (\S+)")
 class Registry:
     """`address` is `localhost:port`; `sent()` gives what was written to it since it was last asked."""
 
-    def __init__(self, container: DockerContainer, port: str) -> None:
-        self.address = f"localhost:{port}"
-        self._container = container
+    def __init__(self, served: Any) -> None:
+        self.address = f"localhost:{served.port}"
+        self._served = served
         self._seen = 0
 
     def sent(self) -> list[tuple[str, str]]:
-        found = SENT.findall(b"".join(self._container.get_logs()).decode())
+        found = SENT.findall(self._served.log())
         new, self._seen = found[self._seen :], len(found)
         return new
 
@@ -42,21 +39,13 @@ def ran(*words: str | Path) -> str:
 
 @pytest.fixture(scope="module")
 def registry(
-    imagekit: Callable[..., Any], docker_engine: str, tmp_path_factory: pytest.TempPathFactory
+    imagekit: Callable[..., Any], contained: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Registry]:
-    """A registry on loopback; go-containerregistry's listens there only, so it shares this machine's network."""
-    place = tmp_path_factory.mktemp("registry")
-    done = imagekit("build", "--target", "linux/amd64", "--load", REGISTRY, cwd=place)
+    """A registry on loopback, from an image of the program as its module is published."""
+    done = imagekit("build", "--target", "linux/amd64", "--load", REGISTRY, cwd=tmp_path_factory.mktemp("registry"))
     assert done.returncode == 0, done.stderr
-    testcontainers_config.ryuk_disabled = True  # the reaper is an image that cannot be pulled
-    container = DockerContainer(done.stdout.strip(), network_mode="host").with_command(["-port", "0"])
-    with container.waiting_for(LogMessageWaitStrategy("serving on port")):
-        yield Registry(container, port_of(container))
-
-
-def port_of(container: DockerContainer) -> str:
-    """The free port that the registry says it took."""
-    return re.findall(r"serving on port (\d+)", b"".join(container.get_logs()).decode())[0]
+    with contained("registry", image=done.stdout.strip()) as served:
+        yield Registry(served)
 
 
 @pytest.fixture

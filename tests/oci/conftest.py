@@ -16,8 +16,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
@@ -92,30 +93,37 @@ def go_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def registry(peer: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`127.0.0.1:port` of go-containerregistry's registry, shared by the session."""
-    with running_registry(peer("registry"), tmp_path_factory.mktemp("registry") / "log") as host:
+def registry_of(start_registry: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """`127.0.0.1:port` of a registry by its kind; started when it is asked for first, then shared by the session."""
+    with ExitStack() as stack:
+
+        @cache
+        def host(kind: str) -> str:
+            return str(stack.enter_context(start_registry(kind, tmp_path_factory.mktemp(kind))))
+
         yield host
+
+
+@pytest.fixture(scope="session")
+def registry(registry_of: Callable[[str], str]) -> str:
+    """`127.0.0.1:port` of go-containerregistry's registry, shared by the session."""
+    return registry_of("registry")
 
 
 @pytest.fixture
 def fresh_registry(peer: Callable[[str], Path], tmp_path: Path) -> Iterator[str]:
-    """The same, empty, for one test."""
-    with running_registry(peer("registry"), tmp_path / "registry.log") as host:
-        yield host
-
-
-@contextmanager
-def running_registry(program: Path, log: Path) -> Iterator[str]:
+    """The same as a process, empty, for one test."""
     port = find_port()
-    with running([program, "-port", str(port)], port, log) as host:
+    with running([peer("registry"), "-port", str(port)], port, tmp_path / "registry.log") as host:
         yield host
 
 
 @contextmanager
-def running(words: list[object], port: int, log: Path) -> Iterator[str]:
+def running(words: list[object], port: int, log: Path, **environment: str) -> Iterator[str]:
     with log.open("wb") as stream:
-        started = subprocess.Popen([str(word) for word in words], stdout=stream, stderr=stream)
+        started = subprocess.Popen(
+            [str(word) for word in words], stdout=stream, stderr=stream, env=os.environ | environment
+        )
     try:
         wait_for(port, started)
         yield f"127.0.0.1:{port}"
@@ -126,34 +134,36 @@ def running(words: list[object], port: int, log: Path) -> Iterator[str]:
 
 CONFIG = """version: 0.1
 log: {{level: error}}
-storage: {{filesystem: {{rootdirectory: {place}/root}}, delete: {{enabled: true}}}}
-http: {{addr: "127.0.0.1:{port}"{tls}}}
+storage: {{filesystem: {{rootdirectory: {place}/root}}}}
+http: {{addr: "127.0.0.1:{port}"}}
 """
 
 
 @pytest.fixture(scope="session")
-def start_registry(peer: Callable[[str], Path]) -> Callable[..., Any]:
-    """Run `registry` (go-containerregistry's), `distribution` (3.1) or `docker-registry` (2.8), files in a folder.
+def start_registry(contained: Callable[..., Any], peer: Callable[[str], Path]) -> Callable[..., Any]:
+    """Run `registry` (go-containerregistry's), `distribution` (3.1) or `docker-registry` (2.8).
 
-    With `certificate` over TLS, with `htpasswd` for those accounts only; not for the first, which has neither.
+    The first two in containers of images that imagekit built, Debian's as a process. With `certificate` over TLS, with
+    `htpasswd` for those accounts only; not for the first, which has neither. `place` is a folder of its own.
     """
 
     @contextmanager
     def start(
         kind: str, place: Path, *, certificate: tuple[Path, Path] | None = None, htpasswd: str = ""
     ) -> Iterator[str]:
-        if kind == "registry":
-            with running_registry(peer(kind), place / "log") as host:
-                yield host
-            return
-        port = find_port()
-        tls = f", tls: {{certificate: {certificate[0]}, key: {certificate[1]}}}" if certificate else ""
-        config = CONFIG.format(place=place, port=port, tls=tls)
+        environment = {"REGISTRY_STORAGE_DELETE_ENABLED": "true"}
+        for name, path in zip(("CERTIFICATE", "KEY"), certificate or (), strict=False):
+            environment[f"REGISTRY_HTTP_TLS_{name}"] = str(shutil.copy(path, place))
         if htpasswd:
             (place / "htpasswd").write_text(htpasswd)
-            config += f"auth: {{htpasswd: {{realm: test, path: {place}/htpasswd}}}}\n"
-        (place / "config.yml").write_text(config)
-        with running([peer(kind), "serve", place / "config.yml"], port, place / "log") as host:
+            environment |= {"REGISTRY_AUTH_HTPASSWD_REALM": "test", "REGISTRY_AUTH_HTPASSWD_PATH": f"{place}/htpasswd"}
+        if kind != "docker-registry":
+            with contained(kind, place, **environment) as served:
+                yield served.host
+            return
+        port = find_port()
+        (place / "config.yml").write_text(CONFIG.format(place=place, port=port))
+        with running([peer(kind), "serve", place / "config.yml"], port, place / "log", **environment) as host:
             yield host
 
     return start

@@ -1,4 +1,7 @@
-"""The same against real registries: go-containerregistry's, distribution 3.1, and Debian's docker-registry 2.8."""
+"""The same against real registries: go-containerregistry's, distribution 3.1, and Debian's docker-registry 2.8.
+
+The first two run in containers of images that imagekit built.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,11 +39,9 @@ PLATFORMS = ("linux/amd64", "linux/arm64")
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def real(request, peer, start_registry, tmp_path_factory) -> Iterator[SimpleNamespace]:
+def real(request, registry_of) -> SimpleNamespace:
     """A registry of each kind; `mounts` says whether it can."""
-    place = tmp_path_factory.mktemp(request.param)
-    with start_registry(request.param, place) as host:
-        yield SimpleNamespace(host=host, kind=request.param, mounts=request.param != "registry")
+    return SimpleNamespace(host=registry_of(request.param), kind=request.param, mounts=request.param != "registry")
 
 
 @pytest.fixture(autouse=True)
@@ -217,43 +217,44 @@ def run_for(action: str, folder: Path, name: str, seconds: float) -> tuple[bool,
 
 
 @pytest.mark.parametrize("kind", ["registry", "distribution"])
-def test_a_push_that_is_killed_shows_no_image_and_is_finished_by_the_next(kind, start_registry, tmp_path, large):
+def test_a_push_that_is_killed_shows_no_image_and_is_finished_by_the_next(kind, registry_of, large):
     layout, image = large
     moments = random.Random(11)
-    with start_registry(kind, tmp_path) as host:
-        longest, count = whole("push", layout.path, f"{host}/kill/first:1"), 0
-        for point in range(POINTS):
-            name = f"{host}/kill/app{point}:1"
-            stopped = killed("push", layout.path, name, moments.uniform(0.0, longest * 0.8))
-            count += stopped
+    host = registry_of(kind)
+    whole("push", layout.path, f"{host}/kill/first:1")
+    longest, count = whole("push", layout.path, f"{host}/kill/second:1"), 0  # blobs are there where they are shared
+    for point in range(POINTS):
+        name = f"{host}/kill/app{point}:1"
+        stopped = killed("push", layout.path, name, moments.uniform(0.0, longest * 0.8))
+        count += stopped
+        with connected(Reference.parse(name), cancellation=Cancellation()) as repository:
+            try:
+                assert not list(missing(repository, repository.resolve()))
+            except MissingBlobError:
+                assert stopped
+        if point < 3:
+            whole("push", layout.path, name)
             with connected(Reference.parse(name), cancellation=Cancellation()) as repository:
-                try:
-                    assert not list(missing(repository, repository.resolve()))
-                except MissingBlobError:
-                    assert stopped
-            if point < 3:
-                whole("push", layout.path, name)
-                with connected(Reference.parse(name), cancellation=Cancellation()) as repository:
-                    assert repository.resolve() == image.bare()
-                    assert not list(missing(repository, image.bare()))
-        assert count
+                assert repository.resolve() == image.bare()
+                assert not list(missing(repository, image.bare()))
+    assert count
 
 
-def test_a_pull_that_is_killed_leaves_a_valid_layout_and_is_finished_by_the_next(start_registry, tmp_path, large):
+def test_a_pull_that_is_killed_leaves_a_valid_layout_and_is_finished_by_the_next(registry_of, tmp_path, large):
     layout, image = large
     moments = random.Random(12)
-    with start_registry("registry", tmp_path) as host:
-        send(layout, image, host, "kill/app:1")
-        longest, count = whole("pull", tmp_path / "first", f"{host}/kill/app:1"), 0
-        for point in range(POINTS):
-            folder = tmp_path / f"back{point}"
-            count += killed("pull", folder, f"{host}/kill/app:1", moments.uniform(0.0, longest * 0.8))
-            for path in folder.glob("blobs/sha256/*"):
-                assert digest_of(path.read_bytes()) == f"sha256:{path.name}"
-            if point < 3:
-                whole("pull", folder, f"{host}/kill/app:1")
-                assert not list(missing(Layout(folder), image))
-        assert count
+    host = registry_of("registry")
+    send(layout, image, host, "kill/app:1")
+    longest, count = whole("pull", tmp_path / "first", f"{host}/kill/app:1"), 0
+    for point in range(POINTS):
+        folder = tmp_path / f"back{point}"
+        count += killed("pull", folder, f"{host}/kill/app:1", moments.uniform(0.0, longest * 0.8))
+        for path in folder.glob("blobs/sha256/*"):
+            assert digest_of(path.read_bytes()) == f"sha256:{path.name}"
+        if point < 3:
+            whole("pull", folder, f"{host}/kill/app:1")
+            assert not list(missing(Layout(folder), image))
+    assert count
 
 
 # Accounts and certificates, as distribution checks them.
