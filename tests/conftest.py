@@ -91,6 +91,8 @@ def podman_engine(peer: Peer) -> Iterator[str]:
     home = Path(tempfile.mkdtemp(prefix="imagekit-podman-"))
     address = f"unix://{home}/socket"
     command = [peer("podman"), "--root", home / "root", "--runroot", home / "run", "--storage-driver", "vfs"]
+    # crun wants control groups of one version alone, and podman's default wants systemd
+    command += ["--runtime", peer("runc"), "--cgroup-manager", "cgroupfs"]
     with (home / "log").open("wb") as log:
         service = subprocess.Popen([*command, "system", "service", "--time=0", address], stdout=log, stderr=log)
     try:

@@ -133,6 +133,13 @@ def test_the_tarball_is_a_docker_archive(tarball, loaded, own_name):
     assert tuple(ran("docker", "run", "--rm", "--network=none", tag).splitlines()[1:]) == FOUND
 
 
+def test_the_tarball_is_what_a_copy_of_the_layout_is(hello, tarball, imagekit, tmp_path):
+    """So all that reads a copy (test_readers.py) reads what is built."""
+    done = imagekit("image", "copy", "oci:dist/oci:hello", f"oci-archive:{tmp_path}/copy.tar", cwd=hello)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "copy.tar").read_bytes() == tarball.read_bytes()
+
+
 # --- foreign tools read it --------------------------------------------------------------------------------------------
 
 
