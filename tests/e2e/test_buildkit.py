@@ -1,4 +1,4 @@
-"""Both Dockerfiles and docker-bake.hcl under a real BuildKit: the same file system as imagekit's own image.
+"""Both Dockerfiles and docker-bake.hcl under a real BuildKit: the files of imagekit's own image, and run as that is.
 
 The toolchain image that the second Dockerfile compiles in is built by imagekit: a GOROOT and busybox on scratch.
 """
@@ -17,12 +17,22 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 Tree = dict[str, tuple[bytes, int, int, int, str]]
 """Path -> kind, mode, uid, gid, and the content's SHA-256 or a link's target."""
+RUN = ("User", "Entrypoint", "Cmd", "WorkingDir", "Labels", "Healthcheck")
+
+
+class Image(NamedTuple):
+    """What stands in an image for one platform, and what its configuration says of running it."""
+
+    tree: Tree
+    run: dict[str, Any]
+
+
 Solve = Callable[..., Path]
 TWO = ("linux/amd64", "linux/arm64")
 TOOLCHAIN = """version: 1
@@ -111,15 +121,16 @@ def solve(buildkit: str, peer: Callable[[str], Path], tmp_path_factory: pytest.T
     return build
 
 
-def trees(blob: Callable[[str], bytes], index: str) -> dict[str, Tree]:
-    """`os/architecture` -> what stands in the image once all its layers lie on each other."""
+def images(blob: Callable[[str], bytes], index: str) -> dict[str, Image]:
+    """`os/architecture` -> what stands in the image once all its layers lie on each other, and how it is run."""
     found = {}
     for entry in json.loads(blob(index))["manifests"]:
         platform = entry.get("platform", {})
         if platform.get("os") == "linux":
-            layers = json.loads(blob(entry["digest"]))["layers"]
-            name = f"{platform['os']}/{platform['architecture']}"
-            found[name] = {path: each for layer in layers for path, each in tree(blob(layer["digest"])).items()}
+            manifest = json.loads(blob(entry["digest"]))
+            content = {path: each for layer in manifest["layers"] for path, each in tree(blob(layer["digest"])).items()}
+            run = json.loads(blob(manifest["config"]["digest"]))["config"]
+            found[f"{platform['os']}/{platform['architecture']}"] = Image(content, {key: run.get(key) for key in RUN})
     return found
 
 
@@ -133,26 +144,26 @@ def tree(layer: bytes) -> Tree:
     return found
 
 
-def ours(project: Path) -> dict[str, Tree]:
+def ours(project: Path) -> dict[str, Image]:
     layout = project / "dist/oci"
     [entry] = json.loads((layout / "index.json").read_bytes())["manifests"]
-    return trees(
+    return images(
         lambda digest: (layout / "blobs/sha256" / digest.removeprefix("sha256:")).read_bytes(), entry["digest"]
     )
 
 
-def theirs(archive: Path) -> dict[str, Tree]:
+def theirs(archive: Path) -> dict[str, Image]:
     with tarfile.open(archive) as tar:
         members = {member.name: tar.extractfile(member).read() for member in tar if member.isreg()}  # type: ignore[union-attr]  # regular files have content
     [entry] = json.loads(members["index.json"])["manifests"]
-    return trees(lambda digest: members["blobs/sha256/" + digest.removeprefix("sha256:")], entry["digest"])
+    return images(lambda digest: members["blobs/sha256/" + digest.removeprefix("sha256:")], entry["digest"])
 
 
-def test_the_dockerfile_of_prebuilt_programs_gives_the_same_tree(project: Path, solve: Solve) -> None:
+def test_the_dockerfile_of_prebuilt_programs_gives_the_same_image(project: Path, solve: Solve) -> None:
     assert theirs(solve(project / "dist", project / "dist/Dockerfile.hello")) == ours(project)
 
 
-def test_the_dockerfile_that_compiles_gives_the_same_tree_and_the_same_program(
+def test_the_dockerfile_that_compiles_gives_the_same_image_and_the_same_program(
     project: Path, toolchain: Path, solve: Solve
 ) -> None:
     """Bit for bit: the same Go, flags and environment, in another folder of another root."""
