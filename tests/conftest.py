@@ -110,6 +110,17 @@ def podman_engine(peer: Peer) -> Iterator[str]:
         shutil.rmtree(home)
 
 
+@pytest.fixture(scope="session")
+def plug_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Install the distribution of tests/plug_in, which brings the engines careless-docker and careless-podman."""
+    place = tmp_path_factory.mktemp("plug-in")
+    words = ["-m", "pip", "install", "-q", "--no-deps", "--no-index", "--no-build-isolation", "--target", str(place)]
+    subprocess.run([sys.executable, *words, Path(__file__).with_name("plug_in")], check=True, capture_output=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(place)
+        yield
+
+
 class Served:
     """A registry in a container of the docker engine: `host` is `127.0.0.1:port`, `log()` all that it said so far."""
 

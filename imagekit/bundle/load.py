@@ -10,19 +10,15 @@ import secrets
 import shutil
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from imagekit.bundle.verify import Verified
-from imagekit.errors import IntegrityError, ToolError, UsageError
+from imagekit.errors import UsageError
 from imagekit.oci.blobs import open_verified
 from imagekit.oci.documents import CONTAINERD_NAME, REF_NAME, Descriptor, Index
 from imagekit.oci.store import Layout
 from imagekit.workers import Cancellation
-
-if TYPE_CHECKING:
-    from imagekit.oci.engine import Engine
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -49,7 +45,7 @@ def load(verified: Verified, into: str, *, cancellation: Cancellation | None = N
 
 def _into_engine(verified: Verified, name: str, cancellation: Cancellation | None) -> tuple[Loaded, ...]:
     """The whole tar through the engine's socket; a piece that is not as verified ends it, and nothing stays loaded."""
-    from imagekit.oci.engine import find_engine
+    from imagekit.oci.engine import find_engine, load_whole
 
     entries = msgspec.json.decode(verified.hybrid.files["manifest.json"], type=tuple[_DockerEntry, ...])
     known = {tag for entry in entries for tag in entry.repo_tags}
@@ -57,29 +53,8 @@ def _into_engine(verified: Verified, name: str, cancellation: Cancellation | Non
     if not images:
         raise UsageError(f"{verified.source} holds no image for linux", hint="use --into oci:DIR")
     with closing(find_engine(name)) as engine:
-        tags = [image.docker_tags[0] for image in images]
-        before = {tag: _known(engine, tag) for tag in tags}
-        try:
-            engine.load(verified.source.pieces(), cancellation=cancellation)
-        except IntegrityError:
-            _undo(engine, before)
-            raise
-        return tuple(Loaded(image.ref_name, engine.image_id(tag)) for image, tag in zip(images, tags, strict=True))
-
-
-def _known(engine: Engine, tag: str) -> str:
-    """The id of the image that the engine has under a name, '' if it has none."""
-    try:
-        return engine.image_id(tag)
-    except ToolError:
-        return ""
-
-
-def _undo(engine: Engine, before: dict[str, str]) -> None:
-    """Remove what an engine took over although the stream broke off: an engine may load image by image."""
-    for tag, identity in before.items():
-        if (found := _known(engine, tag)) and found != identity:
-            engine.remove(found)
+        load_whole(engine, verified.source.pieces(), sorted(known), cancellation=cancellation)
+        return tuple(Loaded(image.ref_name, engine.image_id(image.docker_tags[0])) for image in images)
 
 
 class _DockerEntry(msgspec.Struct, rename="pascal"):

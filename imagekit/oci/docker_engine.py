@@ -71,7 +71,7 @@ class DockerEngine:
             for told in self._client.api.load_image(_watched(pieces, cancellation)):
                 if "error" in told or "errorDetail" in told:
                     raise _refused(f"{self} did not load the image", str(told.get("error", told)))
-                names += _LOADED.findall(str(told.get("stream", "")))
+                names += _names(str(told.get("stream", "")))
         if not names:
             raise ToolError(f"{self} loaded nothing", hint="it takes archives that have a manifest.json")
         found: dict[str, list[str]] = {}
@@ -97,6 +97,12 @@ class DockerEngine:
 
 DOCKER = EnginePlugin(CONTRACT, DockerEngine.from_environment)
 PODMAN = EnginePlugin(CONTRACT, DockerEngine.of_podman)
+
+
+def _names(told: str) -> Iterator[str]:
+    """What was loaded, as an engine says it: docker in a line for each name, podman all in one line."""
+    for found in _LOADED.findall(told):
+        yield from found.split(",")
 
 
 def _podman_socket() -> Path:

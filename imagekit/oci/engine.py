@@ -7,6 +7,7 @@ asked for. imagekit's own, docker and podman, are entry points like any other. L
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -48,8 +49,9 @@ class Engine(Protocol):
     def load(self, pieces: Iterable[bytes], *, cancellation: Cancellation | None = None) -> tuple[EngineImage, ...]:
         """Give the engine a docker archive; return its images in the order of the archive, each once.
 
-        Nothing is loaded if `pieces` raises, whose error is raised again. The second time the same ids come back.
-        Raises `ToolError` if the engine refuses, or cannot find afterwards what it says it loaded.
+        If `pieces` raises, its error is raised again; what was taken over before that may stay (`load_whole` removes
+        it). The second time the same ids come back. Raises `ToolError` if the engine refuses, or cannot find afterwards
+        what it says it loaded.
         """
 
     def image_id(self, name: str) -> str:
@@ -63,6 +65,33 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Let go of the connection."""
+
+
+def load_whole(
+    engine: Engine, pieces: Iterable[bytes], names: Iterable[str], *, cancellation: Cancellation | None = None
+) -> tuple[EngineImage, ...]:
+    """`Engine.load`, after whose failure nothing stays: an engine may take over image by image while the stream runs.
+
+    `names` are those in the archive. What an engine had under one of them before is left alone if it is the same image;
+    if it was another, and the engine gave its name away, the name is gone. Raises as `load` does.
+    """
+    before = {name: _known(engine, name) for name in names}
+    try:
+        return engine.load(pieces, cancellation=cancellation)
+    except Exception:
+        for name, identity in before.items():
+            if _known(engine, name) != identity:
+                with suppress(ToolError):  # what failed first is what is told
+                    engine.remove(name)
+        raise
+
+
+def _known(engine: Engine, name: str) -> str:
+    """The id of the image that the engine has under a name, '' if it has none."""
+    try:
+        return engine.image_id(name)
+    except ToolError:
+        return ""
 
 
 class EnginePlugin(msgspec.Struct, frozen=True):

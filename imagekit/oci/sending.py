@@ -94,14 +94,14 @@ def into_tar(parcel: Parcel, path: Path, name: str) -> tuple[str, ...]:
 
 def into_engine(parcel: Parcel, engine: str, name: str, cancellation: Cancellation) -> tuple[str, ...]:
     """Load into an engine under `name`; the engine's own ids. It takes the image of its own platform, no referrers."""
-    from imagekit.oci.engine import find_engine
+    from imagekit.oci.engine import find_engine, load_whole
 
     with closing(find_engine(engine)) as found:
         own = Platform.parse(found.version().platform)
         ids = []
         for image in _tagged(parcel.images, name):
             archive = pieces(plan(parcel.store, [image], prefer=own), parcel.store)
-            loaded = found.load(archive, cancellation=cancellation)
+            loaded = load_whole(found, archive, image.docker_tags, cancellation=cancellation)
             if not loaded:
                 raise ToolError(f"{found} loaded nothing of {image.ref_name}", hint="is there a linux platform in it?")
             ids.append(loaded[0].id)

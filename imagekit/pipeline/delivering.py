@@ -54,9 +54,11 @@ def load(built: Built, cancellation: Cancellation) -> tuple[str, ...]:
 
 
 def _load(engine: Engine, built: Built, image: ShippedImage, own: Platform, cancellation: Cancellation) -> str:
+    from imagekit.oci.engine import load_whole
+
     layout = _layout(built)
     hybrid = plan(layout, [image.named], prefer=own)
-    loaded = engine.load(pieces(hybrid, layout), cancellation=cancellation)
+    loaded = load_whole(engine, pieces(hybrid, layout), image.named.docker_tags, cancellation=cancellation)
     if not loaded:
         raise ToolError(f"the engine loaded nothing of {image.name}", hint="is there a linux platform in it?")
     return loaded[0].id

@@ -3,21 +3,27 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import socket
+import socketserver
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from imagekit.bundle.create import Created, create
 from imagekit.bundle.load import load
 from imagekit.bundle.verify import verify
-from imagekit.errors import IntegrityError, UsageError
-from imagekit.oci.documents import REF_NAME
-from imagekit.oci.engine import find_engine
+from imagekit.cli.main import main
+from imagekit.errors import IntegrityError, ToolError, UsageError
+from imagekit.oci.blobs import read_verified
+from imagekit.oci.documents import REF_NAME, decode_index, decode_manifest
+from imagekit.oci.engine import Engine, find_engine
 from imagekit.oci.layers import Entry
 from imagekit.oci.store import Layout
 from imagekit.trust import policy as trust_policy
@@ -171,6 +177,131 @@ def test_bytes_that_change_after_the_check_never_become_an_image(
         with pytest.raises(IntegrityError, match="changed after it was verified"):
             load(verified, "docker")
     assert docker("images", "--quiet", tag) == ""
+
+
+ENGINES = ("docker", "podman", "careless-docker", "careless-podman")
+"""The last two, of tests/plug_in, keep what came whole although the stream broke off."""
+ADDRESS = {"docker": "DOCKER_HOST", "podman": "CONTAINER_HOST"}
+
+
+class Two(NamedTuple):
+    """A signed bundle of an image and a larger one after it, which no other test has."""
+
+    path: Path
+    trust: Path
+    tags: tuple[str, str]
+    ids: tuple[str, str]
+
+    def load(self, engine: str) -> int:
+        """The exit code of `bundle load`."""
+        return main(["bundle", "load", str(self.path), "--trust", str(self.trust), "--into", engine])
+
+    def there(self, engine: Engine) -> list[str]:
+        """What of it an engine has."""
+        found = []
+        for name in (*self.tags, *self.ids):
+            with suppress(ToolError):
+                found.append(engine.image_id(name))
+        return found
+
+
+@pytest.fixture
+def two(make_layout: MakeLayout, programs: dict[str, Path], key: Any, trust_file: Path, tmp_path: Path) -> Two:
+    tags, ids = [f"registry.example/test/{secrets.token_hex(6)}:1.0" for _ in range(2)], []
+    for tag, name, size in zip(tags, ("small", "large"), (16, 3 << 20), strict=True):
+        entries = [[Entry("app", mode=0o755, content=programs["linux/amd64"]), Entry("own", content=os.urandom(size))]]
+        layout = Layout(make_layout(tmp_path / "two", platforms=["linux/amd64"], entries=entries, name=name, tag=tag))
+        [manifest] = decode_index(read_verified(layout, layout.resolve(name))).manifests
+        ids.append(decode_manifest(read_verified(layout, manifest)).config.digest)
+    made = create([f"oci:{tmp_path}/two"], tmp_path / "out/two.tar", sign=key.sign)
+    return Two(made.path, trust_file, (tags[0], tags[1]), (ids[0], ids[1]))
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest, two: Two, plug_in: None) -> Iterator[tuple[str, str, Engine]]:
+    """Its name, the name of the real one under it, and a connection to that, which then loses what was loaded."""
+    under = request.param.rpartition("-")[2]
+    request.getfixturevalue(f"{under}_engine")
+    with closing(find_engine(under)) as real:
+        yield request.param, under, real
+        for tag in two.tags:
+            with suppress(ToolError):
+                real.remove(tag)
+
+
+@contextmanager
+def changing(path: Path, address: str) -> Iterator[str]:
+    """Another address of an engine; when it is called for the first time, a byte near the end of the file changes."""
+    changed = threading.Event()
+
+    class Between(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            if not changed.is_set():
+                changed.set()
+                with path.open("r+b") as stream:
+                    stream.seek(-(1 << 16), os.SEEK_END)
+                    stream.write(bytes(1 << 10))
+            with socket.socket(socket.AF_UNIX) as engine:
+                engine.connect(address.removeprefix("unix://"))
+                threading.Thread(target=pump, args=(self.request, engine), daemon=True).start()
+                pump(engine, self.request)
+
+    with tempfile.TemporaryDirectory() as home:
+        server = socketserver.ThreadingUnixStreamServer(f"{home}/socket", Between)
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield f"unix://{home}/socket"
+        server.shutdown()
+        server.server_close()
+    assert changed.is_set()
+
+
+def pump(source: socket.socket, to: socket.socket) -> None:
+    with suppress(OSError):
+        while piece := source.recv(1 << 16):
+            to.sendall(piece)
+    with suppress(OSError):
+        to.shutdown(socket.SHUT_WR)
+
+
+def test_a_source_that_changes_while_it_is_loaded_leaves_nothing_in_the_engine(
+    two: Two,
+    engine: tuple[str, str, Engine],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    name, under, real = engine
+    with changing(two.path, os.environ[ADDRESS[under]]) as address, monkeypatch.context() as patch:
+        patch.setenv(ADDRESS[under], address)
+        assert two.load(name) == 5
+    assert "changed after it was verified" in capsys.readouterr().err
+    assert two.there(real) == []
+
+
+def test_an_engine_may_keep_what_came_whole(two: Two, engine: tuple[str, str, Engine]) -> None:
+    """So the test before this one removes something, with the careless two; docker and podman keep nothing."""
+    name, _, real = engine
+
+    def broken() -> Iterator[bytes]:
+        yield two.path.read_bytes()[: -1 << 20]
+        raise IntegrityError("not what was verified")
+
+    with closing(find_engine(name)) as taken, pytest.raises(IntegrityError):
+        taken.load(broken())
+    assert two.there(real) == ([two.ids[0]] * 2 if name.startswith("careless") else [])
+
+
+def test_what_the_engine_had_before_stays(
+    two: Two, engine: tuple[str, str, Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, under, real = engine
+    assert two.load(name) == 0
+    before = two.there(real)
+    assert before == [*two.ids, *two.ids]
+    with changing(two.path, os.environ[ADDRESS[under]]) as address, monkeypatch.context() as patch:
+        patch.setenv(ADDRESS[under], address)
+        assert two.load(name) == 5
+    assert two.there(real) == before
 
 
 def test_what_is_refused_is_not_loaded(tagged: Created, tag: str, trust_file: Path) -> None:

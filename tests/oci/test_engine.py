@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from imagekit.cli.main import main
 from imagekit.errors import IntegrityError, StoppedError, ToolError, UsageError
+from imagekit.oci.blobs import read_verified
 from imagekit.oci.docker_engine import DockerEngine
-from imagekit.oci.documents import Descriptor
+from imagekit.oci.documents import Descriptor, Index, decode_manifest
 from imagekit.oci.engine import CONTRACT, Engine, find_engine, origin_of
 from imagekit.oci.hybrid import NamedImage, pieces, plan
 from imagekit.oci.store import Layout
@@ -124,6 +127,21 @@ def test_an_archive_that_breaks_off_is_not_loaded(engine, program_image, error, 
         engine.image_id("registry.example/broken:1")
 
 
+def test_a_layer_that_changed_on_the_disk_is_never_an_image(engine, program_image, tmp_path: Path, capsys):
+    """`image copy` reads a layer only while the engine does, and checks it then."""
+    kind, name = engine.version().name, "registry.example/changed:1"
+    layout, image = program_image
+    own = Layout(Path(shutil.copytree(layout.path, tmp_path / "own")))
+    own.set_index(Index(manifests=(image,)))
+    [layer] = decode_manifest(read_verified(own, image)).layers
+    content = own.blob_path(layer.digest).read_bytes()
+    own.blob_path(layer.digest).write_bytes(content[:-1] + b"x")
+    assert main(["image", "copy", f"oci:{own.path}", f"{kind}:{name}"]) == 5
+    assert layer.digest in capsys.readouterr().err.splitlines()[-1]
+    with pytest.raises(ToolError, match="has no image"):
+        engine.image_id(name)
+
+
 def test_a_thrown_switch_stops_the_load(engine, program_image):
     layout, image = program_image
     cancellation = Cancellation()
@@ -161,32 +179,16 @@ def test_the_context_of_the_docker_command_is_followed(
         assert found.version().name == "docker"
 
 
-SHELF = f"""
-from imagekit.oci.engine import EnginePlugin, EngineVersion
-
-
-class Shelf:
-    def version(self):
-        return EngineVersion("shelf", "2.1", "1", "linux/amd64")
-
-    def close(self):
-        pass
-
-
-PLUGIN = EnginePlugin({CONTRACT}, Shelf)
-"""
-
-
-def test_a_plug_in_is_found_by_its_name_and_its_origin_is_known(plugin):
-    plugin(SHELF)
-    with closing(find_engine("shelf")) as found:
-        assert found.version().name == "shelf"
-    assert (origin_of("shelf").distribution, origin_of("shelf").version) == ("shelf-engine", "2.1")
+def test_a_plug_in_is_found_by_its_name_and_its_origin_is_known(plug_in: None, docker_engine: str):
+    with closing(find_engine("careless-docker")) as found:
+        assert (type(found).__name__, found.version().name) == ("Careless", "docker")
+    origin = origin_of("careless-docker")
+    assert (origin.name, origin.distribution, origin.version) == ("careless-docker", "careless-engine", "2.1")
     assert origin_of("podman").distribution == "imagekit"
 
 
 REFUSED = {
-    "another contract": ("class PLUGIN: contract = 99", "written for contract 99, and this imagekit has 1"),
+    "another contract": ("class PLUGIN: contract = 99", f"written for contract 99, and this imagekit has {CONTRACT}"),
     "no contract": ("PLUGIN = object()", "written for contract None"),
     "broken": ("raise RuntimeError('half installed')", "cannot be loaded: half installed"),
 }
