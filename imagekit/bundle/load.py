@@ -63,7 +63,7 @@ class _DockerEntry(msgspec.Struct, rename="pascal"):
 
 def _into_layout(verified: Verified, directory: Path, cancellation: Cancellation) -> tuple[Loaded, ...]:
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        _fill(verified, _existing(directory), cancellation)
+        _fill(verified, Layout.create(directory), cancellation)
     else:
         staged = directory.absolute().with_name(f".{directory.absolute().name}.{secrets.token_hex(4)}.part")
         try:
@@ -74,20 +74,17 @@ def _into_layout(verified: Verified, directory: Path, cancellation: Cancellation
     return tuple(Loaded(image.ref_name, f"oci:{directory}:{image.ref_name}") for image in verified.images)
 
 
-def _existing(directory: Path) -> Layout:
-    if not (directory / "oci-layout").is_file():
-        raise UsageError(f"{directory} holds files and is no OCI layout", hint="name an empty folder or a layout")
-    return Layout(directory)
-
-
 def _fill(verified: Verified, layout: Layout, cancellation: Cancellation) -> None:
     """Add the blobs, then change `index.json` in one step."""
-    for blob in verified.hybrid.blobs:
-        cancellation.check()
-        with open_verified(verified.store, blob.bare()) as stream:
-            layout.add(stream, blob.bare())
-    kept = [entry for entry in layout.index().manifests if not _replaced(entry, verified.index)]
-    layout.set_index(Index(manifests=(*kept, *verified.index.manifests)))
+    with layout.adding(cancellation):
+        for blob in verified.hybrid.blobs:
+            cancellation.check()
+            with open_verified(verified.store, blob.bare()) as stream:
+                layout.add(stream, blob.bare())
+        new = verified.index
+        layout.change_index(
+            lambda entries: (*(entry for entry in entries if not _replaced(entry, new)), *new.manifests), cancellation
+        )
 
 
 def _replaced(entry: Descriptor, index: Index) -> bool:

@@ -99,9 +99,9 @@ def delete(
     subject: Annotated[str, typer.Argument(metavar="IMAGE", help="oci:DIR:NAME, or HOST/REPO:TAG or @sha256:….")],
     timeout: Timeout = None,
 ) -> None:
-    """Delete an image from a layout, with every blob that no other needs, or from a registry, with all its tags.
+    """Delete an image from a layout, with every blob that no other needs, or a tag or a digest from a registry.
 
-    Prints its digest.
+    A digest takes all its tags along, and what refers to it. Prints the image's digest.
     """
     from imagekit.oci.choosing import split
     from imagekit.oci.reference import Reference
@@ -111,14 +111,17 @@ def delete(
     limit_time(timeout)
     word = parse(subject)
     if word.kind is Kind.REGISTRY:
-        print(from_registry(Reference.parse(subject), SWITCH))
+        reference = Reference.parse(subject)
+        removed = from_registry(reference, SWITCH)
+        print(removed.digest)
+        print(f"deleted: {', '.join(f'{reference.name}:{tag}' for tag in removed.tags)}", file=sys.stderr)
         return
     path, name = split(word.rest)
     if word.kind is not Kind.OCI or not name:
         raise UsageError(f"{subject!r} cannot be deleted", hint="write oci:DIR:NAME, or HOST/REPO:TAG")
-    digest, freed = from_layout(path, name)
-    print(digest)
-    print(f"{freed} bytes are free", file=sys.stderr)
+    removed = from_layout(path, name, SWITCH)
+    print(removed.digest)
+    print(f"{removed.freed} bytes are free", file=sys.stderr)
 
 
 def explain(subject: Source, platform: OnlyPlatform = "", form: Format = "text", timeout: Timeout = None) -> None:

@@ -15,7 +15,7 @@ from imagekit.content import whole_file
 from imagekit.errors import ToolError, UsageError
 from imagekit.oci.choosing import split
 from imagekit.oci.copy import copy, select
-from imagekit.oci.documents import CONTAINERD_NAME, REF_NAME, Descriptor, Index
+from imagekit.oci.documents import CONTAINERD_NAME, REF_NAME, Descriptor
 from imagekit.oci.hybrid import NamedImage, pieces, plan
 from imagekit.oci.opening import Parcel
 from imagekit.oci.reference import Reference
@@ -67,15 +67,15 @@ def into_layout(parcel: Parcel, path: Path, name: str, cancellation: Cancellatio
     one image.
     """
     images = _renamed(parcel.images, name)
-    if path.exists() and not (path / "oci-layout").is_file() and not _is_empty(path):
-        raise UsageError(f"{path} holds files and is no OCI layout", hint="name an empty folder or a layout")
     layout = Layout.create(path, durable=False)
     workers = Workers(JOBS, cancellation)
-    for root in (*(image.descriptor for image in images), *parcel.referrers):
-        copy(parcel.store, layout, root, workers=workers)
     new = [*map(_described, images), *(one.bare() for one in parcel.referrers)]
-    kept = [entry for entry in layout.index().manifests if not _replaced(entry, new)]
-    layout.set_index(Index(manifests=(*kept, *new)))
+    with layout.adding(cancellation):
+        for root in (*(image.descriptor for image in images), *parcel.referrers):
+            copy(parcel.store, layout, root, workers=workers)
+        layout.change_index(
+            lambda entries: (*(entry for entry in entries if not _replaced(entry, new)), *new), cancellation
+        )
     return tuple(f"oci:{path}:{image.ref_name}" for image in images)
 
 

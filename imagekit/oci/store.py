@@ -8,8 +8,11 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import secrets
 import stat
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -26,7 +29,7 @@ from imagekit.content import (
     parse_digest,
     write_whole,
 )
-from imagekit.errors import IntegrityError, UnreadableError
+from imagekit.errors import IntegrityError, UnreadableError, UsageError
 from imagekit.oci.blobs import (
     BlobReader,
     BlobStore,
@@ -38,8 +41,10 @@ from imagekit.oci.blobs import (
 )
 from imagekit.oci.documents import CONTAINERD_NAME, DOCUMENT_LIMIT, REF_NAME, Descriptor, Index, decode_index, encode
 from imagekit.oci.files import cloned, linked, open_regular, write_all
+from imagekit.oci.locks import locked
 from imagekit.oci.parts import Part, begun
 from imagekit.text import line
+from imagekit.workers import Cancellation
 
 __all__ = [
     "BlobReader",
@@ -82,6 +87,10 @@ class Memory:
         return digest, len(content)
 
 
+_BEGUN = re.compile(r"\.(?:oci-layout|index\.json)\.[0-9a-f]{8}\.part|\.[0-9a-f]{16,64}\.(?:part|link)")
+"""Files that a process which died has left."""
+
+
 class _Version(msgspec.Struct, rename="camel"):
     image_layout_version: str
 
@@ -107,13 +116,19 @@ class Layout:
 
     @classmethod
     def create(cls, path: Path, *, durable: bool = True) -> Self:
-        """Open the layout at `path`, made empty first if there is none."""
+        """Open the layout at `path`, made empty first if there is none, or one that was left half made.
+
+        Raises `UsageError` for a place that holds anything else.
+        """
+        if path.exists() and not (path.is_dir() and ((path / "oci-layout").exists() or _may_become_layout(path))):
+            raise UsageError(f"{path} holds files and is no OCI layout", hint="name an empty folder or a layout")
         _make_folders(path)
-        if not (path / "oci-layout").exists():
-            write_whole(path / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}', durable=durable)
-        if not (path / "index.json").exists():
-            write_whole(path / "index.json", encode(Index(manifests=())), durable=durable)
-        _make_folders(path, "blobs", "blobs/sha256")
+        with locked(path):
+            if not (path / "oci-layout").exists():
+                write_whole(path / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}', durable=durable)
+            if not (path / "index.json").exists():
+                write_whole(path / "index.json", encode(Index(manifests=())), durable=durable)
+            _make_folders(path, "blobs", "blobs/sha256")
         return cls(path, durable=durable)
 
     def __str__(self) -> str:
@@ -175,8 +190,27 @@ class Layout:
         return decode_index(_read_small(self.path / "index.json", self))
 
     def set_index(self, index: Index) -> None:
-        """Replace `index.json` in one step."""
+        """Replace `index.json` in one step; who changes one that others may change too calls `change_index`."""
         write_whole(self.path / "index.json", encode(index), durable=self.durable)
+
+    def change_index(
+        self, change: Callable[[tuple[Descriptor, ...]], Iterable[Descriptor]], cancellation: Cancellation | None = None
+    ) -> None:
+        """Replace the entries of `index.json` by what `change` makes of them; nobody else changes it meanwhile."""
+        with locked(self.path, cancellation=cancellation):
+            found = self.index()
+            self.set_index(msgspec.structs.replace(found, manifests=tuple(change(found.manifests))))
+            for left in self.path.glob(".index.json.*.part"):  # by a process that died
+                left.unlink(missing_ok=True)
+
+    def adding(self, cancellation: Cancellation | None = None) -> AbstractContextManager[None]:
+        """While the block runs no blob is taken away (`sweeping`), so those that no entry names yet stay."""
+        _make_folders(self.path, "blobs", "blobs/sha256")
+        return locked(self.path / "blobs", shared=True, cancellation=cancellation)
+
+    def sweeping(self, cancellation: Cancellation | None = None) -> AbstractContextManager[None]:
+        """While the block runs nobody adds a blob; waits for those who do."""
+        return locked(self.path / "blobs", cancellation=cancellation)
 
     def resolve(self, name: str = "") -> Descriptor:
         """The image that `index.json` calls `name` (reference name, containerd's name or digest); '' if it has one.
@@ -227,6 +261,11 @@ def _checked(path: Path, found: tuple[Digest, int], digest: Digest | None) -> tu
 
 def _names(entry: Descriptor) -> tuple[str, ...]:
     return (entry.annotations.get(REF_NAME, ""), entry.annotations.get(CONTAINERD_NAME, ""), entry.digest)
+
+
+def _may_become_layout(folder: Path) -> bool:
+    """Whether a folder holds nothing but what `create` begins with."""
+    return all(entry.name in ("blobs", "index.json") or _BEGUN.fullmatch(entry.name) for entry in folder.iterdir())
 
 
 def _make_folders(path: Path, *below: str) -> None:

@@ -209,9 +209,9 @@ def test_delete_frees_what_nobody_else_needs(places: Kinds, build_image: Callabl
     for name in ("one", "two"):
         copied(f"oci:{places.source.path}:app", f"oci:{tmp_path}/all:{name}")
     layout = Layout(tmp_path / "all")
-    digest, freed = from_layout(layout.path, "one")
-    assert (digest, freed) == (places.image.digest, 0), "the other name needs every blob"
-    _, freed = from_layout(layout.path, "two")
+    removed = from_layout(layout.path, "one")
+    assert (removed.digest, removed.freed) == (places.image.digest, 0), "the other name needs every blob"
+    freed = from_layout(layout.path, "two").freed
     assert freed > 0
     assert list((layout.path / "blobs/sha256").iterdir()) == []
     assert layout.index().manifests == ()

@@ -390,7 +390,7 @@ def test_a_part_that_is_swept_before_it_is_locked_is_made_again(layout, monkeypa
 
 def test_deleting_an_image_takes_what_was_never_finished_along(layout, image):
     with begun(layout.path, digest_of(b"other")) as held:
-        _, freed = from_layout(layout.path, "app")
+        freed = from_layout(layout.path, "app").freed
         assert freed > 2 * WORTH
         assert left(layout) == [held.path.name]
         held.drop()
