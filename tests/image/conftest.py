@@ -97,6 +97,7 @@ def image(tmp_path: Path, cache: LayerCache, program: MakeProgram) -> MakeImage:
         kept: LayerCache = cache,
         variant: str = "",
         created: int = CREATED,
+        jobs: int = 2,
     ) -> Assembled:
         chosen = programs or (program("linux/amd64"), program("linux/arm64"))
         return assemble(
@@ -107,7 +108,7 @@ def image(tmp_path: Path, cache: LayerCache, program: MakeProgram) -> MakeImage:
             origin=ORIGIN,
             root=root,
             cache=kept,
-            workers=Workers(2, Cancellation()),
+            workers=Workers(jobs, Cancellation()),
             variant=variant,
         )
 

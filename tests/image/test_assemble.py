@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import random
 import shutil
 import subprocess
 import tarfile
@@ -15,7 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from imagekit.content import digest_of
+from imagekit.content import digest_of, hash_file
 from imagekit.errors import ConfigError, IntegrityError
 from imagekit.image.assemble import Assembled, PlatformImage
 from imagekit.image.kept import LayerCache
@@ -197,6 +198,29 @@ def test_compression_changes_layers_but_not_their_content(image: MakeImage, algo
     packed = image(store, recipe(compression={"algorithm": algorithm})).images[0]
     assert config_of(store, plain).rootfs == config_of(store, packed).rootfs
     assert packed.layers[0].media_type.endswith({"gzip": "+gzip", "zstd": "+zstd", "none": ".tar"}[algorithm])
+
+
+@pytest.mark.parametrize("algorithm", ["gzip", "zstd"])
+def test_the_number_of_workers_does_not_matter(
+    tmp_path: Path, program: MakeProgram, image: MakeImage, algorithm: str
+) -> None:
+    """Seven platforms, each program two pieces of the compressor's feed, packed anew by every count."""
+    names = ("amd64", "arm64", "arm/v6", "arm/v7", "386", "s390x", "riscv64")
+    programs = [_grown(program(f"linux/{name}")) for name in names]
+    packing = recipe(compression={"algorithm": algorithm})
+    one, *others = (
+        image(Memory(), packing, programs, kept=LayerCache(tmp_path / f"cache-{jobs}"), jobs=jobs) for jobs in (1, 2, 7)
+    )
+    assert others == [one, one]
+
+
+def _grown(small: Program) -> Program:
+    """The program with 1.5 MB more that only partly compress, other ones for each platform."""
+    chance = random.Random(str(small.requested))
+    with small.path.open("ab") as stream:
+        stream.write(chance.randbytes(500_000) + bytes(chance.choices(range(16), k=1_000_000)))
+    digest, size = hash_file(small.path)
+    return msgspec.structs.replace(small, digest=digest, size=size)
 
 
 def test_a_program_that_is_not_what_was_built(program: MakeProgram, image: MakeImage) -> None:
