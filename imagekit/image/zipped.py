@@ -1,8 +1,8 @@
 """Zip archives whose bytes depend on their entries alone (APPNOTE.TXT 6.3.10). Reads the files it packs.
 
 Python's own zipfile compresses with the zlib that Python was built with, and that gives other bytes from build to build
-(reference: python/cpython#91349). Here the records are written by hand around isal's raw deflate, which gave the same
-bytes on every CPU up to level 2. isal's output depends on how its input is cut: pieces are always 1 MiB.
+(reference: python/cpython#91349). Here the records are written by hand around the raw deflate that layers are packed
+with (ADR 0002). isal's output depends on how its input is cut: pieces are always 1 MiB.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import msgspec
 
 from imagekit.content import CHUNK
 from imagekit.errors import ConfigError, IntegrityError, UnreadableError
-from imagekit.oci.layers import Entry, complete
+from imagekit.oci.layers import Compression, Entry, complete
 
 LEVEL = 2
 _EARLIEST, _LATEST = 315532800, 4354819199
@@ -39,10 +39,8 @@ _DOS_FOLDER = 0x10
 
 
 def identity() -> str:
-    """What decides the bytes beside the entries: `isal 1.9.1 level 2`."""
-    import isal
-
-    return f"isal {isal.__version__} level {LEVEL}"
+    """What decides the bytes beside the entries: the compressor as `Compression.identity` names it."""
+    return Compression("gzip", LEVEL).identity
 
 
 class _Member(msgspec.Struct, frozen=True):

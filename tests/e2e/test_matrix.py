@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -227,6 +228,20 @@ def test_json_is_all_that_stands_on_stdout(two_programs, imagekit):
     done = imagekit("build", "--format", "json", cwd=two_programs)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == json.loads((two_programs / "dist/artifacts.json").read_text())
+
+
+def test_the_compressor_of_every_image_is_recorded(project, imagekit):
+    images = (
+        "images:\n  - {id: app, build: app}\n  - {id: other, build: app, compression: {algorithm: zstd, level: 5}}\n"
+    )
+    sources = files()
+    place = project(sources | {"imagekit.yaml": sources["imagekit.yaml"] + images})
+    done = imagekit("build", cwd=place)
+    assert done.returncode == 0, done.stderr
+    recorded = json.loads((place / "dist/artifacts.json").read_text())["images"]
+    gzip, zstd = (re.escape(f"{name} {version(name)}") for name in ("isal", "zstandard"))
+    assert re.fullmatch(rf"{gzip} level 2, sample [0-9a-f]{{8}}", recorded[0]["compression"])
+    assert re.fullmatch(rf"{zstd} \(zstd [0-9.]+\) level 5", recorded[1]["compression"])
 
 
 def test_dist_is_what_its_lists_say(two_programs, imagekit):

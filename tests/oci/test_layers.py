@@ -7,13 +7,16 @@ import hashlib
 import io
 import os
 import random
+import re
 import resource
 import subprocess
 import sys
 import tarfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from imagekit.content import Digest, digest_of
 from imagekit.errors import ConfigError, IntegrityError, UnreadableError
@@ -238,10 +241,10 @@ def test_a_level_that_is_not_reproducible_is_refused(algorithm, level):
 
 
 def test_what_decides_the_bytes_can_be_recorded():
-    from importlib.metadata import version
-
-    assert Compression().identity == f"isal {version('isal')} level 2"
-    assert Compression("zstd", 1).identity == f"zstandard {version('zstandard')} level 1"
+    sample = re.fullmatch(rf"isal {re.escape(version('isal'))} level 2, sample [0-9a-f]{{8}}", Compression().identity)
+    assert sample, Compression().identity
+    library = ".".join(map(str, zstandard.ZSTD_VERSION))
+    assert Compression("zstd", 1).identity == f"zstandard {version('zstandard')} (zstd {library}) level 1"
     assert Compression("none").identity == "none"
 
 
