@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Build pinned foreign tools into $IMAGEKIT_PEERS/bin, each once a version: `oracles` for tests, `benchmarks`.
+# Put pinned foreign tools into $IMAGEKIT_PEERS/bin, each once a version: `oracles` and `pythons` for tests, `benchmarks`.
 set -euo pipefail
 : "${IMAGEKIT_PEERS:=${XDG_CACHE_HOME:-$HOME/.cache}/imagekit-peers}"
-PATH="$(cd "$(dirname "$0")/.." && pwd)/.venv/bin:$PATH"
+home="$(cd "$(dirname "$0")/.." && pwd)"
+PATH="$home/.venv/bin:$PATH"
 
 oracles=(
   github.com/google/go-containerregistry/cmd/crane@v0.22.1
@@ -20,6 +21,14 @@ benchmarks=(
   github.com/google/ko@v0.19.1
   github.com/goreleaser/goreleaser/v2@v2.16.0
   github.com/anchore/syft/cmd/syft@v1.57.0
+)
+# CPython of other Debian releases and of another architecture, each with the locked wheels that packing a layer imports
+locked() { awk '/^[^ ]/ {wanted = /^(isal|msgspec|zstandard)==/} wanted' "$home/requirements-dev.lock"; }
+wheels="$(locked | sed -n 's/ .*//; s/==/-/p' | paste -sd,)"
+pythons=(
+  "python3.13@trixie/amd64/$wheels"
+  "python3.14@forky/amd64/$wheels"
+  "python3.13@trixie/arm64/$wheels"
 )
 
 install() {
@@ -44,11 +53,65 @@ build() {
   rm -r "$folder"
 }
 
+unpack() { # NAME@RELEASE/ARCHITECTURE/WHEELS: packages and all that they need, without installing them, run by their own loader
+  local name="${1%%@*}" release architecture place machine loader emulator=''
+  IFS=/ read -r release architecture _ <<<"${1#*@}"
+  case "$architecture" in
+    amd64) machine=x86_64 loader=ld-linux-x86-64.so.2 ;;
+    arm64) machine=aarch64 loader=ld-linux-aarch64.so.1 ;;
+  esac
+  [ "$machine" = "$(uname -m)" ] || emulator="qemu-$machine-static"
+  place="$IMAGEKIT_PEERS/pythons/$name-$architecture"
+  rm -rf "$place"
+  mkdir -p "$place/root"
+  debian "$release" "$architecture" "$(mktemp -d)" "$place/root" "$name-minimal" "lib$name-stdlib"
+  rm -r "$place/root/usr/share" "$place/root/var" "$place/root/usr/lib/$machine-linux-gnu/gconv"
+  locked >"$place/wheels.txt"
+  python -m pip install -q --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: \
+    --python-version "${name#python}" --platform "manylinux_2_28_$machine" --platform "manylinux_2_17_$machine" \
+    --target "$place/wheels" -r "$place/wheels.txt"
+  cat >"$IMAGEKIT_PEERS/bin/$name-$architecture" <<EOF
+#!/bin/sh
+lib="$place/root/usr/lib/$machine-linux-gnu"
+PYTHONHOME="$place/root/usr" PYTHONPATH="$place/wheels\${PYTHONPATH:+:\$PYTHONPATH}" \\
+  exec ${emulator:+$emulator }"\$lib/$loader" --library-path "\$lib" "$place/root/usr/bin/$name" "\$@"
+EOF
+  chmod +x "$IMAGEKIT_PEERS/bin/$name-$architecture"
+}
+
+debian() { # RELEASE ARCHITECTURE SCRATCH ROOT PACKAGE…: from where this Debian has its own packages, checked by the same keys
+  local release="$1" architecture="$2" scratch="$3" root="$4" mirror package
+  shift 4
+  # shellcheck disable=SC2016 # apt's own variables
+  mirror="$(apt-get indextargets --format '$(RELEASE) $(REPO_URI)' 'Created-By: Packages' |
+    awk -v codename="$(. /etc/os-release && echo "$VERSION_CODENAME")" '$1 == codename {print $2; exit}')"
+  [ -n "$mirror" ] || { echo "$*: only to be had on Debian, by apt-get" >&2 && exit 3; }
+  mkdir -p "$scratch"/{lists,archives}/partial
+  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $release main" >"$scratch/sources"
+  cat >"$scratch/conf" <<EOF
+Dir::Etc::SourceList "$scratch/sources";
+Dir::Etc::SourceParts "/dev/null";
+Dir::State::Lists "$scratch/lists";
+Dir::State::Status "/dev/null";
+Dir::Cache "$scratch";
+APT::Architecture "$architecture";
+APT::Architectures { "$architecture"; };
+APT::Sandbox::User "";
+Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
+Acquire::Languages "none";
+EOF
+  APT_CONFIG="$scratch/conf" apt-get update -qq
+  APT_CONFIG="$scratch/conf" apt-get install -qq --download-only --no-install-recommends "$@" >/dev/null
+  for package in "$scratch"/archives/*.deb; do dpkg-deb -x "$package" "$root"; done
+  rm -r "$scratch"
+}
+
 mkdir -p "$IMAGEKIT_PEERS/bin" "$IMAGEKIT_PEERS/built"
 for group in "$@"; do
   declare -n tools="$group"
   how=install
   [ "$group" = own_module ] && how=build
+  [ "$group" = pythons ] && how=unpack
   for tool in "${tools[@]}"; do
     stamp="$IMAGEKIT_PEERS/built/${tool//\//_}"
     [ -e "$stamp" ] && continue

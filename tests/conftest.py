@@ -47,6 +47,10 @@ LISTENS = re.compile(r"(?:serving on port |listening on 127\.0\.0\.1:)(\d+)")
 POLL = 0.05
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--renew-golden", action="store_true", help="rewrite golden files from what is made now")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         os.environ[_OWN] = tempfile.mkdtemp(prefix="imagekit-engine-")

@@ -30,16 +30,12 @@ MakeProgram = Callable[..., Program]
 MakeImage = Callable[..., Assembled]
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--renew-golden", action="store_true", help="rewrite tests/image/golden from what is made now")
-
-
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     """Compare a text with the golden file of that name, or rewrite the file with --renew-golden."""
 
     def compare(name: str, text: str) -> None:
-        if request.config.getoption("--renew-golden", default=False):
+        if request.config.getoption("--renew-golden"):
             (GOLDEN / name).write_text(text, encoding="utf-8")
         assert text == (GOLDEN / name).read_text(encoding="utf-8")
 
