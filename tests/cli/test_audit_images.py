@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -104,22 +102,10 @@ def test_a_bundle(built: Path, programs: dict[str, str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def registry(peer: Callable[[str], Path]) -> Iterator[str]:
+def registry(contained: Callable[..., Any]) -> Iterator[str]:
     """`localhost:port` of an empty registry."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen([peer("registry"), "-port", str(port)], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            break
-        except OSError:
-            time.sleep(0.05)
-    yield f"localhost:{port}"
-    process.terminate()
-    process.wait(20)
+    with contained("registry") as served:
+        yield f"localhost:{served.port}"
 
 
 def test_a_registry(built: Path, programs: dict[str, str], registry: str, peer: Callable[[str], Path]) -> None:
