@@ -18,9 +18,7 @@ def rebuild(
     source: Annotated[str, typer.Option("--source", metavar="DIR|URL", help="A repository that has the commit.")] = "",
     allow: Annotated[
         list[str] | None,
-        typer.Option(
-            "--allow", metavar="WORD", help="What the source may do: checks, cgo, unsafe, network; repeatable."
-        ),
+        typer.Option("--allow", metavar="WORD", help="checks, cgo, unsafe, network or compression; repeatable."),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", metavar="DIR", help="Keep what was rebuilt there.")] = None,
     policy: Policy = "",
@@ -55,6 +53,6 @@ def rebuild(
         outcome = drawn(shown, again(order, SWITCH))
     if isinstance(outcome, Refusal):
         show_refusal(outcome, order.fail_on)
-    print(f"rebuilt: the same image from {outcome.how}", file=sys.stderr)
+    print(f"rebuilt: {outcome.how}", file=sys.stderr)
     print(outcome.reference)
     return 0

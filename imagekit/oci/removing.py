@@ -79,13 +79,34 @@ def _delete_digest(repository: Repository, image: Descriptor, tags: Sequence[str
     """Delete what refers to the image, then the image, then the tags that the registry keeps all the same."""
     for referrer in repository.referrers(image.digest):
         with suppress(MissingBlobError):
-            repository.delete(referrer.digest)
-    repository.delete(image.digest)
-    for tag in (*tags, fallback_tag(image.digest)):
-        with suppress(MissingBlobError, StatusError):
-            repository.delete(tag)
+            _delete(repository, referrer.digest)
+    _delete(repository, image.digest)
     for tag in tags:
+        _forget(repository, tag)
         _require_gone(repository, tag)
+    fallback = fallback_tag(image.digest)
+    with suppress(MissingBlobError):  # a list of nothing is the same for every image, and as good as none
+        if not _children(repository, listed := repository.resolve(fallback)):
+            _delete(repository, listed.digest)
+            _forget(repository, fallback)
+
+
+def _forget(repository: Repository, tag: str) -> None:
+    """Delete a tag whose manifest is gone, where the registry has not done so itself."""
+    with suppress(MissingBlobError, StatusError):
+        repository.delete(tag)
+
+
+def _delete(repository: Repository, digest: Digest) -> None:
+    try:
+        repository.delete(digest)
+    except StatusError as error:
+        if error.status != 405:
+            raise
+        raise NetworkError(
+            f"{error.message}: the registry deletes nothing",
+            hint="let its operator allow it (distribution: storage.delete.enabled: true)",
+        ) from error
 
 
 def _require_gone(repository: Repository, tag: str) -> None:

@@ -23,7 +23,6 @@ from imagekit.golang.isolation import isolation
 from imagekit.image import lock as locks
 from imagekit.image.recipe import names_of
 from imagekit.oci.reference import Reference
-from imagekit.oci.store import Layout
 from imagekit.pipeline.ground import Ground, Surroundings, prepare
 from imagekit.pipeline.job import Fetched, Refusal, fetch, make
 from imagekit.pipeline.progress import Event, Phase
@@ -41,12 +40,17 @@ if TYPE_CHECKING:
 
 
 class Allowed(StrEnum):
-    """What a rebuild does only if it is named: each runs programs that the source chooses, or trusts the machine."""
+    """What a rebuild does or accepts only if it is named.
+
+    The first three run programs that the source chooses; then a compile that could reach a network, and an image of the
+    same content that another compressor packed.
+    """
 
     CHECKS = "checks"
     CGO = "cgo"
     UNSAFE = "unsafe"
     NETWORK = "network"
+    COMPRESSION = "compression"
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +67,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rebuilt(msgspec.Struct, frozen=True):
-    """The image came out the same; `how` says from what, in one sentence."""
+    """The image came out the same; `how` says in which sense and from what."""
 
     reference: str
     how: str
@@ -89,10 +93,15 @@ def rebuild(order: Order, cancellation: Cancellation) -> Generator[Event, None, 
         outcome = yield from make(_isolated(fetched, apart), cancellation)
         if isinstance(outcome, Refusal):
             return outcome
-        again = Layout(ground.output / "oci", durable=False).resolve(recorded.provenance.parameters.image)
-        if again.digest != recorded.image.digest:
-            raise _difference(recorded, ground, cancellation)
-        return Rebuilt(recorded.reference, _how(recorded.provenance, apart))
+        again = read_recorded(f"oci:{ground.output / 'oci'}:{recorded.provenance.parameters.image}")
+        how = _how(recorded.provenance, apart)
+        if again.image.digest == recorded.image.digest:
+            return Rebuilt(recorded.reference, f"the same image from {how}")
+        if not again.contents or again.contents != recorded.contents:
+            raise _difference(recorded, again, cancellation)
+        if Allowed.COMPRESSION not in order.allowed:
+            raise _packed_otherwise(recorded, again)
+        return Rebuilt(recorded.reference, f"the same content, in other gzip or zstd bytes, from {how}")
 
 
 def _require_possible(recorded: Recorded) -> None:
@@ -229,12 +238,20 @@ def _how(provenance: Provenance, apart: tuple[str, ...]) -> str:
     return f"{where}, compiled by {tools} {'without a network' if apart else 'where a network could be reached'}"
 
 
-def _difference(recorded: Recorded, ground: Ground, cancellation: Cancellation) -> IntegrityError:
+def _packed_otherwise(recorded: Recorded, again: Recorded) -> IntegrityError:
+    """Every file, mode and setting is the same, which the configurations with their `diff_ids` prove."""
+    lines = [f"{recorded.word} has the same content as the rebuilt image, but was compressed to other bytes"]
+    lines += _changed(recorded.provenance, again.provenance)
+    return IntegrityError(
+        "\n".join(lines), hint="rebuild it on a machine that compresses alike, or accept that: --allow compression"
+    )
+
+
+def _difference(recorded: Recorded, again: Recorded, cancellation: Cancellation) -> IntegrityError:
     """What came out otherwise, and which ingredient is another one now."""
     from imagekit.audit.compare import compare
     from imagekit.audit.comparing import prose
 
-    again = read_recorded(f"oci:{ground.output / 'oci'}:{recorded.provenance.parameters.image}")
     lines = [f"{recorded.word} is {recorded.image.digest}, the rebuilt image is {again.image.digest}"]
     lines += _changed(recorded.provenance, again.provenance)
     lines += prose.lines(compare(recorded.word, again.word, cancellation))

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import msgspec
 
-from imagekit.content import hash_file, hex_of
+from imagekit.content import Digest, hash_file, hex_of
 from imagekit.errors import IntegrityError, UnreadableError, UsageError
 from imagekit.oci.choosing import choose, split
 from imagekit.oci.documents import Descriptor
 from imagekit.oci.hybrid import NamedImage
+from imagekit.oci.looking import runnables
 from imagekit.oci.words import Kind, parse
 from imagekit.pipeline.shipping import SUMS
 from imagekit.trust.provenance import PREDICATE, Provenance, decode_provenance
@@ -26,12 +27,16 @@ _HINT = "name an image of a dist/ that `imagekit build` wrote here: oci:dist/oci
 
 
 class Recorded(msgspec.Struct, frozen=True):
-    """An image of a dist/, what it goes by, and how it was made."""
+    """An image of a dist/, what it goes by, and how it was made.
+
+    `contents` are the digests of its configurations, platform by platform: they name each layer before compression.
+    """
 
     word: str
     image: Descriptor
     reference: str
     provenance: Provenance
+    contents: tuple[Digest, ...]
 
 
 def read_recorded(argument: str) -> Recorded:
@@ -53,6 +58,7 @@ def read_recorded(argument: str) -> Recorded:
                 f"{argument} holds {len(chosen.images)} images", hint=f"name one: {argument}:NAME of {names}"
             )
         [image] = chosen.images
+        contents = tuple(one.manifest.config.digest for one in runnables(chosen.store, image.descriptor))
         statements = (attached(chosen.store, referrer, PREDICATE) for referrer in chosen.referrers)
         found = list(_about(image, (raw for raw in statements if raw is not None)))
     if len(found) != 1:
@@ -61,7 +67,11 @@ def read_recorded(argument: str) -> Recorded:
             hint="build it again with this version of imagekit",
         )
     return Recorded(
-        f"oci:{path}:{image.ref_name}", image.descriptor, f"{_repository(image)}@{image.descriptor.digest}", found[0]
+        word=f"oci:{path}:{image.ref_name}",
+        image=image.descriptor,
+        reference=f"{_repository(image)}@{image.descriptor.digest}",
+        provenance=found[0],
+        contents=contents,
     )
 
 

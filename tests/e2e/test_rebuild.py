@@ -220,3 +220,23 @@ def test_published_programs_need_no_repository(imagekit: Imagekit, tmp_path: Pat
     assert done.returncode == 0, done.stderr
     assert done.stdout == line
     assert "from published modules" in done.stderr
+
+
+def test_other_gzip_bytes_of_the_same_content_are_told_from_another_image(
+    project: Project, imagekit: Imagekit, tmp_path: Path
+) -> None:
+    """The one thing that a machine may change: here isal is made to pack as it does on another kind of CPU."""
+    place = project(FILES)
+    line = built(place, imagekit)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/sitecustomize.py").write_text(
+        "import isal.isal_zlib as z\nreal = z.compressobj\nz.compressobj = lambda level, *more: real(1, *more)\n"
+    )
+    done = imagekit("rebuild", IMAGE, cwd=place, PYTHONPATH=str(tmp_path / "other"))
+    assert done.returncode == 5, done.stderr
+    assert "the same content as the rebuilt image, but was compressed to other bytes" in done.stderr
+    assert "the compressor was isal " in done.stderr
+    accepted = imagekit("rebuild", IMAGE, "--allow", "compression", cwd=place, PYTHONPATH=str(tmp_path / "other"))
+    assert accepted.returncode == 0, accepted.stderr
+    assert accepted.stdout == line
+    assert "rebuilt: the same content, in other gzip or zstd bytes, from commit " in accepted.stderr
