@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imagekit.content import CHUNK, Digest
 from imagekit.oci.answers import PassingError, StatusError, read_piece
 from imagekit.oci.endpoint import Endpoint
+from imagekit.oci.streams import Movable
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -19,40 +19,21 @@ _BREAKS = 4
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-\d{1,19}/(?:\d{1,19}|\*)")
 
 
-class Body(io.RawIOBase):
-    """A blob's bytes, as they come, asked for again from where they broke off; closing it early closes the connection.
+class Body(Movable):
+    """A blob's bytes as they come, asked for again from where they broke off; closed early, it ends the connection."""
 
-    It can go back, by asking again.
-    """
+    _answer: BaseHTTPResponse | None = None
+    _ended = False
 
     def __init__(self, endpoint: Endpoint, digest: Digest, start: int = 0, size: int = 0) -> None:
         """Asks at once, from byte `start` on, which needs the blob's `size`; raises what `Endpoint.send` raises."""
         self._endpoint, self._url, self._what = endpoint, f"{endpoint.url}/blobs/{digest}", f"{endpoint}: blob {digest}"
-        self._offset, self._breaks, self._seen, self._ended = start, 0, start, False
-        self._surplus = 0
+        self._offset, self._breaks, self._seen, self._surplus = start, 0, start, 0
         self._last = str(size - 1) if size else ""
-        self._answer: BaseHTTPResponse | None = self._rest()
+        self._answer = self._rest()
         length = self._answer.headers.get("Content-Length", "")
         if not start and length.isdecimal() and len(length) < 16:
             self._last = str(int(length) - 1)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._offset
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Go to an offset from the start; nothing is asked for before the next read."""
-        if whence != io.SEEK_SET:
-            raise io.UnsupportedOperation("only from the start")
-        if offset != self._offset:
-            self._leave()
-            self._offset = offset
-        return offset
 
     def read(self, size: int | None = -1, /) -> bytes:
         """At most `size` bytes, all for a negative one; raises `NetworkError` for what breaks off for good."""
@@ -70,16 +51,6 @@ class Body(io.RawIOBase):
             self._offset += len(piece)
             self._ended = not piece and size != 0
             return piece
-
-    def readinto(self, buffer: Any, /) -> int:
-        piece = self.read(len(buffer))
-        buffer[: len(piece)] = piece
-        return len(piece)
-
-    def close(self) -> None:
-        if not self.closed:
-            self._leave()
-        super().close()
 
     def _count(self, error: PassingError) -> None:
         """Count a break; raise it after too many that brought nothing. A thrown cancellation looks like one."""

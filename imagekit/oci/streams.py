@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from imagekit.content import CHUNK, Readable
 from imagekit.oci.blobs import BlobReader, Ranged
 from imagekit.oci.documents import Descriptor
 
 
-class OnDemand(io.RawIOBase):
-    """A blob of a store, opened where it is first read: what stands before that is asked for only if it must be.
+class Movable(io.RawIOBase):
+    """A stream that goes to another offset by leaving where it is; it is opened there by the next `read`."""
 
-    It can go anywhere, by opening the blob again. Reading raises what `BlobReader.open` raises.
-    """
-
-    def __init__(self, source: BlobReader, blob: Descriptor) -> None:
-        self._source, self._blob = source, blob
-        self._offset = 0
-        self._stream: BinaryIO | None = None
+    _offset = 0
 
     def readable(self) -> bool:
         return True
@@ -32,6 +26,7 @@ class OnDemand(io.RawIOBase):
         return self._offset
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Go to an offset from the start; nothing is asked for before the next read."""
         if whence != io.SEEK_SET:
             raise io.UnsupportedOperation("only from the start")
         if offset != self._offset:
@@ -39,15 +34,35 @@ class OnDemand(io.RawIOBase):
             self._offset = offset
         return offset
 
+    def readinto(self, buffer: Any, /) -> int:
+        piece = self.read(len(buffer)) or b""
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._leave()
+        super().close()
+
+    def _leave(self) -> None:
+        raise NotImplementedError
+
+
+class OnDemand(Movable):
+    """A blob of a store, opened where it is first read: what stands before that is asked for only if it must be.
+
+    Reading raises what `BlobReader.open` raises.
+    """
+
+    def __init__(self, source: BlobReader, blob: Descriptor) -> None:
+        self._source, self._blob = source, blob
+        self._stream: BinaryIO | None = None
+
     def read(self, size: int | None = -1, /) -> bytes:
         self._stream = self._stream or self._open()
         piece = self._stream.read(-1 if size is None else size)
         self._offset += len(piece)
         return piece
-
-    def close(self) -> None:
-        self._leave()
-        super().close()
 
     def _open(self) -> BinaryIO:
         if self._offset and isinstance(self._source, Ranged):
