@@ -13,7 +13,8 @@ from imagekit import __version__
 from imagekit.content import Digest, hex_of, readable_json
 from imagekit.errors import IntegrityError
 from imagekit.oci.blobs import BlobReader
-from imagekit.oci.hybrid import NamedImage, Runnable, Tree, runnables
+from imagekit.oci.hybrid import NamedImage
+from imagekit.oci.trees import Runnable, Tree, runnables
 
 DOCUMENT = "imagekit/bundle.json"
 VOLUMES = "VOLUMES.sha256"
@@ -44,7 +45,7 @@ def describe(
     store: BlobReader, tree: Tree, images: Sequence[NamedImage], *, epoch: int | None = None
 ) -> BundleDocument:
     """What bundle.json says of these images; `epoch` (SOURCE_DATE_EPOCH, in seconds) overrides their own times."""
-    inside = {image.ref_name: list(runnables(store, tree, image.descriptor)) for image in images}
+    inside = {image.ref_name: list(runnables(store, image.descriptor, tree)) for image in images}
     times = [one.config.created for found in inside.values() for one in found if one.config.created]
     created = _rfc3339(epoch) if epoch is not None else max(times, default=None)
     return BundleDocument(

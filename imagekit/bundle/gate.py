@@ -13,7 +13,8 @@ from imagekit.audit.subjects.program import Wishes
 from imagekit.audit.subjects.unpacking import Image, Unpacker
 from imagekit.errors import RefusedError
 from imagekit.oci.blobs import BlobReader
-from imagekit.oci.hybrid import NamedImage, Tree, runnables
+from imagekit.oci.hybrid import NamedImage
+from imagekit.oci.trees import Tree, runnables
 
 _SHOWN = 20
 
@@ -31,7 +32,7 @@ def judge_images(
         unpacked = [
             unpacker.unpack(Image("bundle", image.ref_name, one))
             for image in images
-            for one in runnables(store, tree, image.descriptor)
+            for one in runnables(store, image.descriptor, tree)
         ]
     subjects = [subject for one in unpacked for subject in one.subjects()]
     said = [word for one in unpacked for word in judge_entrypoint(one)]

@@ -20,9 +20,10 @@ from imagekit.bundle.gate import judge_images, refuse
 from imagekit.content import Digest, hash_stream
 from imagekit.errors import IntegrityError, UnreadableError, UsageError
 from imagekit.oci.documents import CONTAINERD_NAME, DOCUMENT_LIMIT, REF_NAME, Index, decode_index
-from imagekit.oci.hybrid import SUMS, Hybrid, NamedImage, Tree, blob_path, plan, walk
+from imagekit.oci.hybrid import SUMS, Hybrid, NamedImage, blob_path, plan
 from imagekit.oci.members import TarStore, canonical
 from imagekit.oci.sealed import Opened, Sealed
+from imagekit.oci.trees import Tree, walk
 from imagekit.trust.openpgp import MAX_SIGNATURE, Signer
 from imagekit.trust.policy import Demand, TrustPolicy, check
 from imagekit.workers import Cancellation

@@ -128,8 +128,9 @@ def explain(subject: Source, platform: OnlyPlatform = "", form: Format = "text",
     """Say of every file in an image which layer it is in and why, as the image's history tells."""
     from imagekit.cli.asking import choice
     from imagekit.content import canonical_json
-    from imagekit.oci.looking import explain, runnables
+    from imagekit.oci.looking import explain
     from imagekit.oci.sending import only_platform
+    from imagekit.oci.trees import runnables
     from imagekit.platform import Platform
 
     limit_time(timeout)

@@ -14,7 +14,6 @@ from imagekit.image.recipe import Recipe, setting_of
 from imagekit.image.rootfs import CERTIFICATES, ZONES
 from imagekit.oci.blobs import BlobReader, BlobStore, read_verified
 from imagekit.oci.documents import (
-    CONFIG_TYPES,
     DOCKER_LAYER,
     LAYER_GZIP,
     LAYER_TAR,
@@ -26,9 +25,9 @@ from imagekit.oci.documents import (
     decode_index,
     decode_manifest,
 )
-from imagekit.oci.hybrid import Runnable
 from imagekit.oci.layers import Entry, Layer
 from imagekit.oci.store import Layout
+from imagekit.oci.trees import Runnable
 from imagekit.platform import Platform
 
 SCRATCH, LAYOUT = "scratch", "oci:"
@@ -93,7 +92,7 @@ def image_for(store: BlobReader, found: Descriptor, platform: Platform, called: 
     offered: list[Platform] = []
     for entry in _manifests(store, found):
         manifest = decode_manifest(read_verified(store, entry), entry.media_type)
-        if manifest.artifact_type or manifest.config.media_type not in CONFIG_TYPES:
+        if not manifest.is_image:
             continue
         config = decode_config(read_verified(store, manifest.config))
         offered.append(config.platform)

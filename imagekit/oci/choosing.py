@@ -22,10 +22,11 @@ from imagekit.oci.documents import (
     decode_document,
     decode_index,
 )
-from imagekit.oci.hybrid import NamedImage, walk
+from imagekit.oci.hybrid import NamedImage
 from imagekit.oci.members import TarStore, canonical, foreign
 from imagekit.oci.sealed import Opened
 from imagekit.oci.store import Layout
+from imagekit.oci.trees import walk
 
 _KINDS = "oci:DIR[:NAME], oci-archive:FILE[:NAME], bundle:FILE[:NAME]"
 _FALLBACK = re.compile(r"sha256-[0-9a-f]{64}")

@@ -5,28 +5,15 @@ from __future__ import annotations
 import io
 from collections.abc import Collection, Iterator
 
-import msgspec
-
-from imagekit.content import Digest
 from imagekit.errors import UnreadableError
 from imagekit.oci.blobs import BlobReader, BlobStore, Mounting, Sorting, read_verified
 from imagekit.oci.documents import FOREIGN_LAYERS, Descriptor, decode_document
 from imagekit.oci.parts import sweep
 from imagekit.oci.store import Layout
 from imagekit.oci.streams import OnDemand
+from imagekit.oci.trees import walk
 from imagekit.platform import Platform
 from imagekit.workers import Cancellation, Workers
-
-_DEPTH = 8
-_DOCUMENTS_LIMIT = 32 << 20
-"""Bytes of all manifests and indexes of one image together."""
-
-
-class Graph(msgspec.Struct, frozen=True):
-    """All that an image consists of, each digest once: `blobs` in the order found, `documents` children first."""
-
-    documents: tuple[tuple[Descriptor, bytes], ...]
-    blobs: tuple[Descriptor, ...]
 
 
 def copy(
@@ -45,18 +32,20 @@ def copy(
     Raises what the stores raise, and `UnreadableError` for an image too deep or large to be one.
     """
     roots = (root,) if platforms is None else select(source, root, platforms)
-    graph = walk(source, roots)
+    tree = walk(source, roots)
     if isinstance(destination, Sorting):
-        for document, _ in graph.documents:
-            destination.learn(document)
-    absent = [blob for blob in graph.blobs if not _passed_over(source, blob) and not _is_there(destination, blob)]
+        for node in tree.documents.values():
+            destination.learn(node.descriptor)
+    absent = [
+        blob for blob in tree.blobs.values() if not _passed_over(source, blob) and not _is_there(destination, blob)
+    ]
     several = workers or Workers(1, Cancellation())
     moved = {blob for blob, _ in several.each(lambda blob: _move(source, destination, blob), absent)}
-    for document, raw in graph.documents:
+    for node in tree.documents.values():
         several.cancellation.check()
-        if not _is_there(destination, document):
-            destination.add(io.BytesIO(raw), document)
-            moved.add(document)
+        if not _is_there(destination, node.descriptor):
+            destination.add(io.BytesIO(node.raw), node.descriptor)
+            moved.add(node.descriptor)
     if isinstance(destination, Layout):
         sweep(destination.path, destination.has)
     return frozenset(moved)
@@ -75,35 +64,6 @@ def select(source: BlobReader, root: Descriptor, platforms: Collection[Platform]
         offered = ", ".join(sorted(map(str, found))) or "none"
         raise UnreadableError(f"image {root.digest} has no {', '.join(lacking)}", hint=f"it offers {offered}")
     return tuple(entry for platform, entry in reversed(found.items()) if platform in platforms)
-
-
-def walk(source: BlobReader, roots: Collection[Descriptor]) -> Graph:
-    """All documents and blobs under `roots`, documents read and checked."""
-    documents: dict[Digest, tuple[Descriptor, bytes]] = {}
-    blobs: dict[Digest, Descriptor] = {}
-    for root in roots:
-        _visit(source, root, documents, blobs, 0)
-    return Graph(tuple(documents.values()), tuple(blobs.values()))
-
-
-def _visit(
-    source: BlobReader,
-    descriptor: Descriptor,
-    documents: dict[Digest, tuple[Descriptor, bytes]],
-    blobs: dict[Digest, Descriptor],
-    depth: int,
-) -> None:
-    if descriptor.digest in documents:
-        return
-    if not descriptor.is_document:
-        blobs.setdefault(descriptor.digest, descriptor)
-        return
-    raw = read_verified(source, descriptor)
-    if depth > _DEPTH or sum(len(kept) for _, kept in documents.values()) + len(raw) > _DOCUMENTS_LIMIT:
-        raise UnreadableError(f"image at {descriptor.digest} is nested too deep or has too many manifests")
-    for child in decode_document(raw, descriptor.media_type).children:
-        _visit(source, child, documents, blobs, depth + 1)
-    documents[descriptor.digest] = (descriptor, raw)
 
 
 def _passed_over(source: BlobReader, blob: Descriptor) -> bool:
@@ -130,4 +90,4 @@ def _move(source: BlobReader, destination: BlobStore, blob: Descriptor) -> None:
 
 def missing(store: BlobReader, root: Descriptor) -> Iterator[Descriptor]:
     """The blobs under `root` that `store` does not hold, in the order found; documents must be there."""
-    return (blob for blob in walk(store, (root,)).blobs if not store.has(blob.digest))
+    return (blob for blob in walk(store, (root,)).blobs.values() if not store.has(blob.digest))

@@ -130,6 +130,11 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, 
         """What must be in a store before this is: configuration, then layers in order."""
         return (self.config, *self.layers)
 
+    @property
+    def is_image(self) -> bool:
+        """Whether an engine could run it; artifacts (SBOMs, signatures) have another configuration, or say so."""
+        return self.config.media_type in CONFIG_TYPES and not self.artifact_type
+
 
 class Index(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
     """Manifests in order, one a platform (image-index.md)."""

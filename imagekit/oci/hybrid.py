@@ -16,22 +16,17 @@ from typing import BinaryIO, Protocol
 import msgspec
 
 from imagekit.content import CHUNK, Digest, canonical_json, digest_of, hex_of
-from imagekit.errors import IntegrityError, UnreadableError, UsageError
+from imagekit.errors import UsageError
 from imagekit.oci import tar
-from imagekit.oci.blobs import BlobReader, open_verified, read_verified
+from imagekit.oci.blobs import BlobReader, open_verified
 from imagekit.oci.documents import (
-    CONFIG_TYPES,
     CONTAINERD_NAME,
     REF_NAME,
     Descriptor,
-    Document,
-    ImageConfig,
     Index,
-    Manifest,
-    decode_config,
-    decode_document,
     encode,
 )
+from imagekit.oci.trees import Runnable, Tree, runnables, walk
 from imagekit.platform import Platform
 
 DOCKER_PLATFORM = Platform("linux", "amd64")
@@ -40,8 +35,6 @@ _OWN = ("oci-layout", "index.json", "manifest.json")
 _EXTRA = re.compile(r"(?!blobs/|/)(?!.*(^|/)\.{0,2}(/|$))[A-Za-z0-9._/-]{1,100}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,254}")
 """What `org.opencontainers.image.ref.name` may be (OCI image spec, annotations.md), and any docker reference is."""
-_MOST_DOCUMENTS = 10_000
-_DEEPEST = 4
 
 
 class NamedImage(msgspec.Struct, frozen=True):
@@ -50,13 +43,6 @@ class NamedImage(msgspec.Struct, frozen=True):
     descriptor: Descriptor
     ref_name: str
     docker_tags: tuple[str, ...] = ()
-
-
-class Tree(msgspec.Struct, frozen=True):
-    """All that hangs on some descriptors: `documents` parents first, `blobs` without them; both by digest."""
-
-    documents: dict[Digest, tuple[Descriptor, Document]]
-    blobs: dict[Digest, Descriptor]
 
 
 class Hybrid(msgspec.Struct, frozen=True):
@@ -104,7 +90,7 @@ def plan(
     files["manifest.json"] = canonical_json(
         [entry for image in images for entry in _docker_entries(store, tree, image, prefer)]
     )
-    blobs = {**{digest: found for digest, (found, _) in tree.documents.items()}, **tree.blobs}
+    blobs = {**{digest: node.descriptor for digest, node in tree.documents.items()}, **tree.blobs}
     return Hybrid(files, tuple(sorted(blobs.values(), key=lambda blob: (blob.size, blob.digest))))
 
 
@@ -179,59 +165,7 @@ def _without_names(descriptor: Descriptor) -> Descriptor:
     return msgspec.structs.replace(descriptor, annotations=kept, data="", urls=())
 
 
-# --- the tree under the images ------------------------------------------------------------------------------------
-
-
-def walk(store: BlobReader, roots: Sequence[Descriptor]) -> Tree:
-    """Everything that the roots lead to, `subject`s aside; each document verified while it is read.
-
-    Raises `UnreadableError` for more than 10 000 documents or indexes in indexes in indexes, `IntegrityError` for one
-    digest with two sizes.
-    """
-    tree = Tree({}, {})
-    for root in roots:
-        _visit(store, root, tree, 1)
-    return tree
-
-
-def _visit(store: BlobReader, descriptor: Descriptor, tree: Tree, depth: int) -> None:
-    known = tree.documents[descriptor.digest][0] if descriptor.digest in tree.documents else None
-    if (known := known or tree.blobs.get(descriptor.digest)) is not None and known.size != descriptor.size:
-        raise IntegrityError(f"{descriptor.digest} is promised with {known.size} and with {descriptor.size} bytes")
-    if descriptor.digest in tree.documents:
-        return
-    if not descriptor.is_document:
-        tree.blobs[descriptor.digest] = descriptor
-        return
-    if len(tree.documents) >= _MOST_DOCUMENTS or depth > _DEEPEST:
-        raise UnreadableError(f"more than {_MOST_DOCUMENTS} documents, or {_DEEPEST} levels of them, under one image")
-    document = decode_document(read_verified(store, descriptor), descriptor.media_type)
-    tree.documents[descriptor.digest] = (descriptor, document)
-    tree.blobs.pop(descriptor.digest, None)
-    for child in document.children:
-        _visit(store, child, tree, depth + 1)
-
-
 # --- the docker archive -------------------------------------------------------------------------------------------
-
-
-class Runnable(msgspec.Struct, frozen=True):
-    """A manifest that an engine can run, with its configuration."""
-
-    descriptor: Descriptor
-    manifest: Manifest
-    config: ImageConfig
-
-
-def runnables(store: BlobReader, tree: Tree, descriptor: Descriptor) -> Iterator[Runnable]:
-    """The images under `descriptor`, in order; artifacts (SBOMs, signatures: another configuration type) aside."""
-    found, document = tree.documents[descriptor.digest]
-    if isinstance(document, Index):
-        for child in document.manifests:
-            if child.is_document:
-                yield from runnables(store, tree, child)
-    elif document.config.media_type in CONFIG_TYPES and not document.artifact_type:
-        yield Runnable(found, document, decode_config(read_verified(store, document.config)))
 
 
 def docker_choice(images: Sequence[Runnable], prefer: Platform = DOCKER_PLATFORM) -> Runnable | None:
@@ -244,7 +178,7 @@ def docker_choice(images: Sequence[Runnable], prefer: Platform = DOCKER_PLATFORM
 
 
 def _docker_entries(store: BlobReader, tree: Tree, image: NamedImage, prefer: Platform) -> Iterator[dict[str, object]]:
-    chosen = docker_choice(list(runnables(store, tree, image.descriptor)), prefer)
+    chosen = docker_choice(list(runnables(store, image.descriptor, tree)), prefer)
     if chosen is not None:
         yield {
             "Config": blob_path(chosen.manifest.config.digest),

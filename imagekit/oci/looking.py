@@ -10,12 +10,11 @@ import msgspec
 from imagekit.content import Digest
 from imagekit.errors import ImagekitError
 from imagekit.oci.blobs import BlobReader, open_verified, read_verified
-from imagekit.oci.copy import walk
-from imagekit.oci.documents import CONFIG_TYPES, Descriptor, History, Index, Manifest, decode_config, decode_document
+from imagekit.oci.documents import Descriptor, History, Index, Manifest, decode_config, decode_document
 from imagekit.oci.headers import FILE, FOLDER, HARD_LINK, LINK, heads
-from imagekit.oci.hybrid import Runnable
 from imagekit.oci.inflate import Inflated
 from imagekit.oci.opening import Parcel
+from imagekit.oci.trees import Runnable, runnables, walk
 from imagekit.workers import Cancellation
 
 _KINDS = {
@@ -56,14 +55,6 @@ def inspect(parcel: Parcel) -> list[dict[str, Any]]:
         }
         for image in parcel.images
     ]
-
-
-def runnables(store: BlobReader, root: Descriptor) -> Iterator[Runnable]:
-    """The images under `root` that an engine could start, in order."""
-    for descriptor, raw in walk(store, [root]).documents:
-        document = decode_document(raw, descriptor.media_type)
-        if isinstance(document, Manifest) and document.config.media_type in CONFIG_TYPES and not document.artifact_type:
-            yield Runnable(descriptor, document, decode_config(read_verified(store, document.config)))
 
 
 def _annotations(store: BlobReader, root: Descriptor) -> dict[str, str]:
@@ -114,21 +105,20 @@ def validate(parcel: Parcel, cancellation: Cancellation) -> Iterator[str]:
     checked: set[Digest] = set()
     for root in (*(image.descriptor for image in parcel.images), *parcel.referrers):
         try:
-            graph = walk(parcel.store, [root])
+            tree = walk(parcel.store, [root])
         except ImagekitError as error:
             yield error.message
             continue
-        for blob in graph.blobs:
+        for blob in tree.blobs.values():
             cancellation.check()
             if blob.digest not in checked:
                 checked.add(blob.digest)
                 yield from _broken_blob(parcel.store, blob)
-        for descriptor, raw in graph.documents:
-            document = decode_document(raw, descriptor.media_type)
-            if isinstance(document, Index):
-                yield from _broken_index(parcel.store, document)
-            elif document.config.media_type in CONFIG_TYPES and not document.artifact_type:
-                yield from _broken_image(parcel.store, descriptor, document)
+        for node in tree.documents.values():
+            if isinstance(node.document, Index):
+                yield from _broken_index(parcel.store, node.document)
+            elif node.document.is_image:
+                yield from _broken_image(parcel.store, node.descriptor, node.document)
 
 
 def _broken_blob(store: BlobReader, blob: Descriptor) -> Iterator[str]:

@@ -57,16 +57,16 @@ def open_parcel(word: Word, opened: ExitStack, cancellation: Cancellation) -> Pa
 
 
 def _registry_parcel(word: Word, opened: ExitStack, cancellation: Cancellation) -> Parcel:
-    from imagekit.oci.copy import walk
     from imagekit.oci.reference import Reference
     from imagekit.oci.registry import connected
+    from imagekit.oci.trees import walk
 
     reference = Reference.parse(word.text)
     repository = opened.enter_context(connected(reference, cancellation=cancellation))
     root = repository.resolve()
     name = reference.tag or reference.repository.rpartition("/")[2]
     tags = (f"{reference.name}:{reference.tag or 'latest'}",)
-    waiting = [document.digest for document, _ in walk(repository, [root]).documents]
+    waiting = list(walk(repository, [root]).documents)
     found: dict[str, Descriptor] = {}
     while waiting and len(found) < _MOST_REFERRERS:
         for referrer in repository.referrers(waiting.pop()):

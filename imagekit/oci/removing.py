@@ -15,13 +15,13 @@ from imagekit.content import Digest
 from imagekit.errors import NetworkError, UnreadableError, UsageError
 from imagekit.oci.answers import StatusError
 from imagekit.oci.blobs import MissingBlobError, read_verified
-from imagekit.oci.copy import walk
 from imagekit.oci.documents import REF_NAME, Descriptor, decode_document
 from imagekit.oci.parts import sweep
 from imagekit.oci.reference import Reference
 from imagekit.oci.referrers import fallback_tag
 from imagekit.oci.repository import Repository
 from imagekit.oci.store import Layout
+from imagekit.oci.trees import walk
 from imagekit.workers import Cancellation, Workers
 
 _NO_TAG_DELETION = frozenset({400, 404, 405, 415, 501})
@@ -189,7 +189,7 @@ def _without_orphans(layout: Layout, entries: list[Descriptor], gone: set[Digest
 
 
 def _documents(layout: Layout, entries: Sequence[Descriptor]) -> set[Digest]:
-    return {document.digest for document, _ in walk(layout, entries).documents}
+    return set(walk(layout, entries).documents)
 
 
 def _subject(layout: Layout, entry: Descriptor) -> Digest | None:
@@ -200,8 +200,8 @@ def _subject(layout: Layout, entry: Descriptor) -> Digest | None:
 
 
 def _sweep(layout: Layout, kept: Sequence[Descriptor]) -> int:
-    graph = walk(layout, kept)
-    needed = {blob.digest for blob in graph.blobs} | {document.digest for document, _ in graph.documents}
+    tree = walk(layout, kept)
+    needed = tree.blobs.keys() | tree.documents.keys()
     freed = sweep(layout.path, lambda _: True)
     for blob in sorted((layout.path / "blobs/sha256").iterdir()):
         if f"sha256:{blob.name}" not in needed:

@@ -25,10 +25,10 @@ from imagekit.image.shipped import chosen, shipped_platform
 from imagekit.oci.blobs import BlobReader, read_verified
 from imagekit.oci.documents import DOCUMENT_LIMIT, INDEX, MANIFEST, Descriptor
 from imagekit.oci.headers import FOLDER
-from imagekit.oci.hybrid import Runnable
 from imagekit.oci.layers import Entry
 from imagekit.oci.reference import Reference
 from imagekit.oci.store import Layout
+from imagekit.oci.trees import Runnable
 from imagekit.pipeline.foundation import Foundation, Foundations
 from imagekit.pipeline.ground import Ground
 from imagekit.pipeline.inspecting import FORMAT, remember

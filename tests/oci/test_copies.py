@@ -19,11 +19,12 @@ import pytest
 from imagekit.errors import UnreadableError, UsageError
 from imagekit.oci import documents as doc
 from imagekit.oci.blobs import put
-from imagekit.oci.looking import explain, inspect, runnables, validate
+from imagekit.oci.looking import explain, inspect, validate
 from imagekit.oci.opening import Parcel, open_parcel
 from imagekit.oci.removing import from_layout
 from imagekit.oci.sending import only_platform, send
 from imagekit.oci.store import Layout
+from imagekit.oci.trees import runnables
 from imagekit.oci.words import parse
 from imagekit.platform import Platform
 from imagekit.workers import Cancellation

@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from imagekit.errors import IntegrityError, StoppedError, UnreadableError
 from imagekit.oci import documents as doc
 from imagekit.oci.blobs import MissingBlobError, read_verified
-from imagekit.oci.copy import copy, missing, select, walk
+from imagekit.oci.copy import copy, missing, select
 from imagekit.oci.store import Layout, Memory, put
+from imagekit.oci.trees import runnables, walk
 from imagekit.platform import Platform
 from imagekit.workers import Cancellation, Workers
 
@@ -42,10 +44,10 @@ def test_everything_arrives_once_and_children_first(image):
     moved = copy(source, destination, root)
     assert sorted(destination.got) == sorted(each.digest for each in moved)
     assert destination.got[-1] == root.digest
-    graph = walk(source, (root,))
-    last = len(graph.blobs)
-    assert set(destination.got[:last]) == {blob.digest for blob in graph.blobs}
-    assert destination.got[last:] == [document.digest for document, _ in graph.documents]
+    tree = walk(source, (root,))
+    last = len(tree.blobs)
+    assert set(destination.got[:last]) == set(tree.blobs)
+    assert destination.got[last:] == list(tree.documents)
     assert all(read_verified(destination, each) == read_verified(source, each) for each in moved)
 
 
@@ -78,7 +80,7 @@ def missing_digests(store, root) -> list[str]:
 def test_a_blob_that_was_changed_stops_the_copy_before_its_manifest(tmp_path: Path, build_image):
     source, destination = Layout.create(tmp_path / "a"), Layout.create(tmp_path / "b")
     root = build_image(source, "linux/amd64")
-    layer = next(blob for blob in walk(source, (root,)).blobs if blob.media_type == doc.LAYER_GZIP)
+    layer = next(blob for blob in walk(source, (root,)).blobs.values() if blob.media_type == doc.LAYER_GZIP)
     source.blob_path(layer.digest).write_bytes(b"changed")
     with pytest.raises(IntegrityError):
         copy(source, destination, root)
@@ -98,10 +100,10 @@ def test_a_manifest_that_was_changed_stops_the_copy_before_it_begins(tmp_path: P
 
 def test_what_the_source_lacks_is_named(image):
     source, root = image
-    layer = walk(source, (root,)).blobs[1]
+    layer = list(walk(source, (root,)).blobs.values())[1]
     partial = Memory()
-    for document, raw in walk(source, (root,)).documents:
-        partial.add(io.BytesIO(raw), document)
+    for node in walk(source, (root,)).documents.values():
+        partial.add(io.BytesIO(node.raw), node.descriptor)
     assert layer.digest in missing_digests(partial, root)
     with pytest.raises(MissingBlobError, match="sha256:"):
         copy(partial, Memory(), root)
@@ -171,3 +173,21 @@ def test_a_thrown_switch_stops_between_blobs(image):
     with pytest.raises(StoppedError):
         copy(source, destination, root, workers=Workers(2, cancellation))
     assert destination.got == []
+
+
+def test_indexes_that_name_each_other_again_and_again_are_gone_through_once(build_image):
+    store = Memory()
+    image = build_image(store, "linux/amd64")
+    inner = image
+    for _ in range(6):
+        inner = put(store, doc.encode(doc.Index(manifests=(inner,) * 1000)), doc.INDEX)
+    assert [str(one.config.platform) for one in runnables(store, inner)] == ["linux/amd64"]
+
+
+def test_one_digest_of_two_sizes_is_no_image(image):
+    source, root = image
+    entry = doc.decode_index(read_verified(source, root)).manifests[0]
+    lie = msgspec.structs.replace(entry, size=entry.size + 1)
+    liar = put(source, doc.encode(doc.Index(manifests=(entry, lie))), doc.INDEX)
+    with pytest.raises(IntegrityError, match="is promised with"):
+        walk(source, (liar,))

@@ -14,7 +14,7 @@ from imagekit.audit.comparing.told import changes
 from imagekit.errors import IntegrityError, UnreadableError
 from imagekit.oci.blobs import BlobReader, read_verified
 from imagekit.oci.documents import Descriptor, ImageConfig, decode_document
-from imagekit.oci.hybrid import Runnable, runnables, walk
+from imagekit.oci.trees import Runnable, runnables
 from imagekit.workers import Cancellation
 
 _IN_TOTO = "application/vnd.in-toto+json"
@@ -54,9 +54,8 @@ def compare_images(one: Image, other: Image, cancellation: Cancellation) -> Diff
 
 def _platforms(image: Image) -> dict[str, Runnable]:
     """The images that an engine could start, by platform; a second one of a platform gets a number."""
-    tree = walk(image.store, [image.descriptor])
     found: dict[str, Runnable] = {}
-    for one in runnables(image.store, tree, image.descriptor):
+    for one in runnables(image.store, image.descriptor):
         if one.manifest.layers and all(layer.media_type == _IN_TOTO for layer in one.manifest.layers):
             continue
         name = str(one.config.platform)

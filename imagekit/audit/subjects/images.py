@@ -13,9 +13,9 @@ from imagekit.audit.subjects.examined import Examined, Options, failed, shown_pa
 from imagekit.audit.subjects.unpacking import Image, Unpacked, Unpacker
 from imagekit.errors import ImagekitError, UnreadableError
 from imagekit.oci.blobs import BlobReader, read_verified
-from imagekit.oci.documents import CONFIG_TYPES, Descriptor, Index, Manifest, decode_config, decode_document
-from imagekit.oci.hybrid import Runnable
+from imagekit.oci.documents import Descriptor, Index, Manifest, decode_config, decode_document
 from imagekit.oci.opening import open_images
+from imagekit.oci.trees import Runnable
 from imagekit.oci.words import Kind, Word
 from imagekit.workers import Cancellation
 
@@ -93,4 +93,4 @@ def _runnables(store: BlobReader, descriptor: Descriptor, seen: list[str], depth
 
 def _is_image(manifest: Manifest) -> bool:
     statements = bool(manifest.layers) and all(layer.media_type == _IN_TOTO for layer in manifest.layers)
-    return manifest.config.media_type in CONFIG_TYPES and not manifest.artifact_type and not statements
+    return manifest.is_image and not statements

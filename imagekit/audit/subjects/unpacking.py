@@ -20,7 +20,7 @@ from imagekit.content import Digest
 from imagekit.errors import ImagekitError, IntegrityError
 from imagekit.oci.blobs import BlobReader
 from imagekit.oci.documents import FOREIGN_LAYERS, Descriptor
-from imagekit.oci.hybrid import Runnable
+from imagekit.oci.trees import Runnable
 from imagekit.workers import Cancellation
 
 _TAR = re.compile(r".*\.tar(?:[.+](?:gzip|zstd))?")
