@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import BinaryIO, Protocol
 
 import msgspec
 
@@ -57,10 +56,6 @@ class Hybrid(msgspec.Struct, frozen=True):
         listed = {path: hex_of(digest_of(content)) for path, content in self.files.items()}
         listed.update({blob_path(blob.digest): hex_of(blob.digest) for blob in self.blobs})
         return "".join(f"{listed[path]}  {path}\n" for path in sorted(listed)).encode()
-
-
-class Writable(Protocol):
-    def write(self, content: bytes, /) -> object: ...
 
 
 def blob_path(digest: Digest) -> str:
@@ -109,24 +104,6 @@ def pieces(hybrid: Hybrid, store: BlobReader, signatures: Mapping[str, bytes] | 
                 yield piece
         yield bytes(tar.padding(blob.size))
     yield tar.END
-
-
-def write_hybrid(
-    store: BlobReader,
-    images: Sequence[NamedImage],
-    extra_files: Mapping[str, bytes],
-    stream: Writable | BinaryIO,
-    *,
-    prefer: Platform = DOCKER_PLATFORM,
-) -> Hybrid:
-    """Write the tar without signatures (`--tarball`, `--load`); return what stands in it.
-
-    Raises as `plan` and `pieces` do.
-    """
-    hybrid = plan(store, images, extra_files=extra_files, prefer=prefer)
-    for piece in pieces(hybrid, store):
-        stream.write(piece)
-    return hybrid
 
 
 def header(path: str, size: int) -> bytes:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from imagekit.content import whole_file
 from imagekit.errors import ToolError, UsageError
-from imagekit.oci.hybrid import pieces, plan, write_hybrid
+from imagekit.oci.documents import REF_NAME
+from imagekit.oci.hybrid import pieces, plan
 from imagekit.oci.reference import destination
 from imagekit.oci.store import Layout
 from imagekit.pipeline.job import Built
@@ -36,9 +37,13 @@ def push(built: Built, reference: str, cancellation: Cancellation) -> str:
 
 
 def tarball(built: Built, path: Path) -> None:
-    """All images as one tar that is an OCI layout and a docker archive."""
+    """All images, with what refers to them, as one tar that is an OCI layout and a docker archive."""
+    layout = _layout(built)
+    referrers = [entry for entry in layout.index().manifests if REF_NAME not in entry.annotations]
+    hybrid = plan(layout, [image.named for image in built.shipped.images], referrers=referrers)
     with whole_file(path) as stream:
-        write_hybrid(_layout(built), [image.named for image in built.shipped.images], {}, stream)
+        for piece in pieces(hybrid, layout):
+            stream.write(piece)
 
 
 def load(built: Built, cancellation: Cancellation) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from imagekit.errors import IntegrityError, UnreadableError, UsageError
 from imagekit.oci.choosing import choose, split
 from imagekit.oci.documents import Descriptor
 from imagekit.oci.hybrid import NamedImage
-from imagekit.oci.looking import runnables
+from imagekit.oci.trees import runnables
 from imagekit.oci.words import Kind, parse
 from imagekit.pipeline.shipping import SUMS
 from imagekit.trust.provenance import PREDICATE, Provenance, decode_provenance

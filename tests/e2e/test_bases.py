@@ -84,7 +84,7 @@ def document(layout: Path, digest: str) -> Any:
 
 
 def manifests(layout: Path) -> list[Any]:
-    [entry] = json.loads((layout / "index.json").read_bytes())["manifests"]
+    entry, *_ = json.loads((layout / "index.json").read_bytes())["manifests"]
     return [document(layout, each["digest"]) for each in document(layout, entry["digest"])["manifests"]]
 
 

@@ -48,8 +48,8 @@ def written(hello: Path, tmp_path_factory: pytest.TempPathFactory) -> Written:
     home = tmp_path_factory.mktemp("written")
     layout, one, archive, docker_archive = (home / name for name in ("layout", "one", "oci.tar", "docker.tar"))
     source = Layout(Path(shutil.copytree(hello / "dist/oci", home / "source")))
-    [image] = source.index().manifests
-    source.set_index(doc.Index(manifests=(image, sbom_of(source, image))))
+    image, provenance = source.index().manifests
+    source.set_index(doc.Index(manifests=(image, provenance, sbom_of(source, image))))
     copy = ["image", "copy", f"oci:{source.path}:hello"]
     for word in (f"oci:{layout}:app", f"oci-archive:{archive}", f"docker-archive:{docker_archive}"):
         assert main([*copy, word]) == 0

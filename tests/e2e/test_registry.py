@@ -90,7 +90,9 @@ def test_the_copy_has_the_bytes_of_the_layout(registry, push, hello, tmp_path):
     words = ["--insecure-policy", "copy", "-q", "--all", "--src-tls-verify=false"]
     ran("skopeo", *words, f"docker://{printed}", f"oci:{tmp_path}/copy:hello")
     there = {path.name: path.read_bytes() for path in (tmp_path / "copy/blobs/sha256").iterdir()}
-    assert there == {path.name: path.read_bytes() for path in (hello / "dist/oci/blobs/sha256").iterdir()}
+    [index] = json.loads((tmp_path / "copy/index.json").read_text())["manifests"]
+    assert index["digest"] == json.loads((hello / "dist/oci/index.json").read_text())["manifests"][0]["digest"]
+    assert there == {name: (hello / "dist/oci/blobs/sha256" / name).read_bytes() for name in there}
 
 
 def test_a_second_push_sends_nothing_new(registry, push):

@@ -251,8 +251,8 @@ def test_skopeo_reads_it_as_both(tmp_path: Path) -> None:
         NamedImage(index(store, ["linux/amd64", "linux/arm64"]), "app", (TAG,)),
         NamedImage(image(store, content=b"other"), "other", ("imagekit.local/other:latest",)),
     ]
-    with (tmp_path / "both.tar").open("wb") as stream:
-        hybrid.write_hybrid(store, images, {"imagekit/bundle.json": b"{}"}, stream)
+    planned = hybrid.plan(store, images, extra_files={"imagekit/bundle.json": b"{}"})
+    (tmp_path / "both.tar").write_bytes(b"".join(hybrid.pieces(planned, store)))
     for source in (
         "oci-archive:both.tar:app",
         "oci-archive:both.tar:other",
