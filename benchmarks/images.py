@@ -3,7 +3,8 @@
     make peers engine && .venv/bin/python benchmarks/images.py [--repeat 10] [--json FILE]
 
 Everything runs on loopback: go-containerregistry's registry, an image of 300 MB in 6 layers of which half can be
-compressed. Runs alternate between the competitors, each figure is the median; imagekit's start-up is in all of them.
+compressed. Runs alternate between the competitors, each figure is the median; imagekit is started as pip installs it,
+with its bytecode compiled, and its start-up is in all of them.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ from imagekit.oci.layers import Compression, Entry, write_layer
 from imagekit.oci.store import Layout
 
 PEERS = Path(os.environ.get("IMAGEKIT_PEERS") or Path.home() / ".cache/imagekit-peers") / "bin"
+ROOT = Path(__file__).resolve().parents[1]
 LAYERS, SIZE = 6, 300_000_000
+SHARED, PLATFORMS = 16, 4
 Runs = dict[str, Callable[[], object]]
 
 
@@ -55,14 +58,37 @@ def make_image(folder: Path, layers: int, size: int) -> None:
     layout.set_index(doc.Index(manifests=(found,)))
 
 
+def make_shared(folder: Path) -> int:
+    """A layout with an index whose platforms have the same layers; how many blobs that are, configurations included."""
+    layout = Layout.create(folder)
+    layers = [
+        write_layer(
+            layout, [Entry(f"file{n}", content=bytes([n]) * 1_000_000)], mtime=0, compression=Compression("none")
+        )
+        for n in range(SHARED)
+    ]
+    manifests = []
+    for architecture in ("amd64", "arm64", "s390x", "riscv64")[:PLATFORMS]:
+        rootfs = doc.RootFS(diff_ids=tuple(one.diff_id for one in layers))
+        config = put(
+            layout, doc.encode(doc.ImageConfig(architecture=architecture, os="linux", rootfs=rootfs)), doc.CONFIG
+        )
+        manifest = doc.encode(doc.Manifest(config=config, layers=tuple(one.descriptor for one in layers)))
+        manifests.append(put(layout, manifest, doc.MANIFEST, platform=doc.PlatformObject(architecture, "linux")))
+    found = put(layout, doc.encode(doc.Index(manifests=tuple(manifests))), doc.INDEX, annotations={doc.REF_NAME: "app"})
+    layout.set_index(doc.Index(manifests=(found,)))
+    return SHARED + PLATFORMS
+
+
 @contextmanager
-def registry() -> Iterator[str]:
-    """A registry of its own, which keeps everything in memory."""
+def registry(log: Path = Path(os.devnull)) -> Iterator[str]:
+    """A registry of its own, which keeps everything in memory; a line a request goes to `log`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     words = [PEERS / "registry", "-port", str(port)]
-    server = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with log.open("ab") as stream:
+        server = subprocess.Popen(words, stdout=stream, stderr=stream)
     try:
         for _ in range(200):
             with socket.socket() as probe:
@@ -82,7 +108,7 @@ def run(*words: str | Path) -> None:
 
 
 def imagekit(*words: str | Path) -> None:
-    run(sys.executable, "-m", "imagekit", "image", "copy", *words)
+    run(Path(sys.executable).with_name("imagekit"), "image", "copy", *words)
 
 
 def bare(layout: Path, out: Path) -> None:
@@ -120,7 +146,7 @@ def row(title: str, seconds: dict[str, float], limits: dict[str, float]) -> list
 
 def peak_memory(*words: str | Path) -> float:
     """MiB that `imagekit image copy` held at most: anonymous and shared, sampled every millisecond."""
-    command = [sys.executable, "-m", "imagekit", "image", "copy", *map(str, words)]
+    command = [Path(sys.executable).with_name("imagekit"), "image", "copy", *words]
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     peak = 0
     while child.poll() is None:
@@ -133,6 +159,26 @@ def peak_memory(*words: str | Path) -> float:
         time.sleep(0.001)
     child.wait()
     return peak / 1024
+
+
+def transfers(folder: Path) -> dict[str, object]:
+    """How many blobs go up and down for an index of several platforms that share all their layers."""
+    layout, log = folder / "shared", folder / "requests"
+    blobs = make_shared(layout)
+    with registry(log) as host:
+        imagekit(f"oci:{layout}:app", f"{host}/shared/app:1")
+        imagekit(f"{host}/shared/app:1", f"oci:{folder / 'out-shared'}:app")
+        imagekit(f"{host}/shared/app:1", f"{host}/other/app:1")
+    lines = log.read_text().splitlines()
+    up = sum(" PUT /v2/shared/app/blobs/uploads/" in line for line in lines)
+    down = sum(" GET /v2/shared/app/blobs/" in line for line in lines)
+    beside = sum(" PUT /v2/other/app/blobs/uploads/" in line for line in lines)
+    right = (up, down) == (blobs, blobs)
+    print(
+        f"{SHARED} layers shared by {PLATFORMS} platforms, {blobs} blobs in all: {up} sent, {down} fetched, "
+        f"{beside} sent to another repository of the registry {'ok' if right else 'MISSED'}"
+    )
+    return {"figure": "shared layers", "blobs": blobs, "sent": up, "fetched": down, "beside": beside}
 
 
 class Places:
@@ -178,7 +224,7 @@ def measure(folder: Path, repeat: int) -> list[dict[str, object]]:
             peak_memory(source, f"oci:{folder / 'out-memory'}:app"), peak_memory(f"oci:{layout}:app", f"{host}/m/app:1")
         )
         print(f"imagekit's own memory: {memory:.0f} MiB (at most 80) {'ok' if memory <= 80 else 'MISSED'}")
-    return [*rows, {"figure": "second push", "seconds": again}, {"figure": "memory", "mib": memory}]
+    return [*rows, transfers(folder), {"figure": "second push", "seconds": again}, {"figure": "memory", "mib": memory}]
 
 
 def fresh_pushes(layout: Path, repeat: int) -> dict[str, float]:
@@ -202,6 +248,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=10)
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
+    run(sys.executable, "-m", "compileall", "-q", ROOT / "imagekit")
     with tempfile.TemporaryDirectory(prefix="imagekit-bench-", ignore_cleanup_errors=True) as place:
         make_image(Path(place) / "layout", LAYERS, SIZE)
         rows = measure(Path(place), chosen.repeat)

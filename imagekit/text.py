@@ -5,7 +5,6 @@ Touches disk in `template_source`.
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from functools import cache
@@ -62,11 +61,15 @@ def dockerfile_word(text: str) -> str:
 
 def json_array(words: list[str] | tuple[str, ...]) -> str:
     """The exec form of ENTRYPOINT, CMD and HEALTHCHECK."""
+    import json
+
     return json.dumps(list(words))
 
 
 def hcl_string(text: str) -> str:
     """A quoted HCL string literal without interpolation."""
+    import json
+
     return json.dumps(text).replace("${", "$${").replace("%{", "%%{")
 
 

@@ -6,7 +6,7 @@ before anybody gets it, so bytes that were changed meanwhile stop the load befor
 
 from __future__ import annotations
 
-import secrets
+import os
 import shutil
 from contextlib import closing
 from pathlib import Path
@@ -65,7 +65,7 @@ def _into_layout(verified: Verified, directory: Path, cancellation: Cancellation
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         _fill(verified, Layout.create(directory), cancellation)
     else:
-        staged = directory.absolute().with_name(f".{directory.absolute().name}.{secrets.token_hex(4)}.part")
+        staged = directory.absolute().with_name(f".{directory.absolute().name}.{os.urandom(4).hex()}.part")
         try:
             _fill(verified, Layout.create(staged), cancellation)
             staged.replace(directory.absolute())

@@ -7,11 +7,11 @@ whose digest is not known yet, or whose part another process has, stand under a 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import io
 import os
 import re
-import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -42,6 +42,13 @@ class Part:
         return os.fstat(self.file.fileno()).st_size
 
     @property
+    def written(self) -> int:
+        """Bytes from the start that were written, whole MiB where more room was reserved than they fill."""
+        size, hole = self.size, os.lseek(self.file.fileno(), 0, os.SEEK_HOLE) if self.size else 0
+        self.file.seek(0)
+        return size if hole >= size else max(0, hole - 1) // WORTH * WORTH
+
+    @property
     def is_there(self) -> bool:
         """Whether the file still is at its place."""
         try:
@@ -65,19 +72,43 @@ class Part:
         What is there is hashed first, and `stream`, if it can go there, read from its end on. If the whole is wrong it
         is written once more from the start; raises `IntegrityError` if it is wrong then.
         """
-        rewind, kept = rewinder(stream), self.size
+        rewind, kept = rewinder(stream), self.written
         if WORTH <= kept <= expected.size and rewind(kept):
             with suppress(IntegrityError):
                 self._pour(stream if kept < expected.size else io.BytesIO(), expected, where, kept)
                 return
             rewind()
         self.clear()
+        self._reserve(expected.size)
         self._pour(stream, expected, where, 0)
 
     def clear(self) -> None:
-        """Forget what is there."""
+        """Forget what is there.
+
+        A new file is not cut to nothing: ext4 would write it to the disk before it is closed (`auto_da_alloc`).
+        """
         self.file.seek(0)
-        self.file.truncate()
+        if self.size:
+            self.file.truncate()
+
+    def _reserve(self, size: int) -> None:
+        """Have the file system set the room aside: a full disk says so before the bytes are fetched, not after.
+
+        Only where that writes nothing, which a hole at the start shows; elsewhere the C library would write zeros.
+        """
+        if size < WORTH:
+            return
+        number = self.file.fileno()
+        try:
+            os.posix_fallocate(number, 0, 1)
+            if os.lseek(number, 0, os.SEEK_HOLE) == 0:
+                os.posix_fallocate(number, 0, size)
+            else:
+                self.file.truncate(0)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+        self.file.seek(0)
 
     def drop(self) -> None:
         """Take the file away, if it still is at its place."""
@@ -106,10 +137,11 @@ def begun(folder: Path, digest: Digest | None = None) -> Iterator[Part]:
         try:
             yield part
         except NetworkError as error:
-            if named is None or part.size < WORTH:
+            part.file.truncate(part.file.tell())
+            if named is None or part.written < WORTH:
                 part.drop()
             else:
-                kept = f"{part.size >> 20} MiB of this blob are kept for the next run"
+                kept = f"{part.written >> 20} MiB of this blob are kept for the next run"
                 error.hint = "; ".join(filter(None, (error.hint, kept)))
             raise
         except BaseException:
@@ -159,7 +191,7 @@ def _held(folder: Path, digest: Digest) -> Part | None:
 def _new(folder: Path) -> Part:
     """A part of no digest, locked where it can be, so that who sweeps leaves it."""
     while True:
-        path = folder / f".{secrets.token_hex(8)}.part"
+        path = folder / f".{os.urandom(8).hex()}.part"
         part = Part(path, new_file(path))
         if part.lock() is not False:
             return part

@@ -9,7 +9,6 @@ import hashlib
 import io
 import os
 import re
-import secrets
 import stat
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -230,7 +229,7 @@ class Layout:
 
     def _linked(self, path: Path, digest: Digest | None) -> tuple[Digest, int] | None:
         """Keep the file as a hard link; None where it cannot become one."""
-        new = self.path / f".{secrets.token_hex(8)}.link"
+        new = self.path / f".{os.urandom(8).hex()}.link"
         try:
             if not linked(path, new):
                 return None

@@ -7,7 +7,6 @@ credentials to another host. A thrown cancellation shuts the sockets, so that no
 
 from __future__ import annotations
 
-import random
 import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
@@ -159,6 +158,8 @@ class Transport:
                     raise NetworkError(
                         asked, hint="run the same command then; what arrived is not sent again"
                     ) from error
+                import random
+
                 pause = _BACKOFF * 2**attempt * (0.5 + random.random())  # noqa: S311 - jitter, not a secret
                 self.cancellation.wait(max(pause, error.after))
                 self.cancellation.check()

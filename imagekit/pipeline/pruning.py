@@ -16,7 +16,6 @@ from __future__ import annotations
 import fcntl
 import math
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Iterator
@@ -133,7 +132,7 @@ def _unlocked_away(folder: Path) -> int | None:
 def _away(folder: Path) -> int:
     """Renamed first, so that who waits for the lock finds a new, empty place."""
     size = size_of(folder)
-    trash = folder.with_name(f"{_TRASH}{secrets.token_hex(8)}")
+    trash = folder.with_name(f"{_TRASH}{os.urandom(8).hex()}")
     folder.rename(trash)
     shutil.rmtree(trash)
     return size

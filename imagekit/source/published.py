@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -131,7 +130,7 @@ def _write(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> str:
 @contextmanager
 def _staged(into: Path) -> Iterator[Path]:
     """A folder beside `into` that takes its place, read-only, when the block ends well; else it is gone."""
-    staging = into.with_name(f".{into.name}.{secrets.token_hex(4)}.part")
+    staging = into.with_name(f".{into.name}.{os.urandom(4).hex()}.part")
     staging.mkdir(mode=0o700)
     try:
         yield staging

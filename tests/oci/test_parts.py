@@ -104,6 +104,65 @@ def test_what_is_there_is_gone_on_with_if_it_is_right(layout, kept, read_from):
     assert left(layout) == []
 
 
+def reserved(path: Path, written: bytes) -> None:
+    """A part as kill -9 leaves it: as large as the blob, with nothing behind what was written."""
+    with path.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, BLOB.size)
+        file.write(written)
+
+
+RESERVED = {
+    "nothing was written": (b"", [0]),
+    "a little was": (CONTENT[:4096], [0]),
+    "some MiB and a bit": (CONTENT[: 2 * WORTH + 9], [2 * WORTH]),
+    "whole MiB, which look like it": (CONTENT[: 2 * WORTH], [WORTH]),
+    "other bytes": (b"x" * (2 * WORTH + 9), [2 * WORTH, 0]),
+}
+
+
+@pytest.mark.parametrize(("written", "read_from"), RESERVED.values(), ids=RESERVED)
+def test_what_was_written_is_told_from_what_was_reserved(layout, written, read_from):
+    reserved(part_of(layout), written)
+    source = Source()
+    layout.add(source, BLOB)
+    assert source.read_from == read_from
+    assert layout.blob_path(BLOB.digest).read_bytes() == CONTENT
+
+
+def test_a_full_disk_says_so_before_anything_is_read(layout, monkeypatch):
+    allocate = os.posix_fallocate
+
+    def full(number: int, offset: int, size: int) -> None:
+        if size > 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        allocate(number, offset, size)
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    source = Source()
+    with pytest.raises(OSError, match="No space left"):
+        layout.add(source, BLOB)
+    assert source.gave == 0
+    assert left(layout) == []
+
+
+@pytest.mark.parametrize("how", ["writes zeros", "cannot"])
+def test_where_room_cannot_be_reserved_a_part_grows_as_it_is_written(layout, monkeypatch, how):
+    asked = []
+
+    def emulated(number: int, offset: int, size: int) -> None:
+        asked.append(size)
+        if how == "cannot":
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        os.pwrite(number, bytes(size), offset)
+
+    monkeypatch.setattr(os, "posix_fallocate", emulated)
+    with pytest.raises(NetworkError):
+        layout.add(Source(error=NetworkError("broke"), at=WORTH + 5), BLOB)
+    assert asked == [1]
+    assert part_of(layout).read_bytes() == CONTENT[: part_of(layout).stat().st_size]
+    assert layout.add(Source(), BLOB) == (BLOB.digest, BLOB.size)
+
+
 def test_a_stream_is_read_from_where_it_stands(layout):
     part_of(layout).write_bytes(CONTENT[:WORTH])
     source = Source(b"head" + CONTENT)
