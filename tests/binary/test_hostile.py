@@ -25,6 +25,7 @@ def replay(*arguments: str | Path) -> str:
     return done.stdout
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("target", HOSTILE)
 def test_cut_changed_and_flipped(target: str) -> None:
     said = replay(target, "--hostile")

@@ -150,6 +150,7 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
 }
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("name", BOMBS)
 def test_bombs_go_off_small(tmp_path: Path, name: str) -> None:
     target, make = BOMBS[name]

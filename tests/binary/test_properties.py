@@ -102,6 +102,7 @@ modules = st.lists(st.tuples(paths, versions, st.sampled_from(["", "h1:YQ=="]), 
 values = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 
 
+@pytest.mark.real
 @each
 @given(version=names, path=paths, modules=modules, set_to=st.dictionaries(names, values, max_size=8))
 def test_build_info(
@@ -132,6 +133,7 @@ functions = st.lists(
 )
 
 
+@pytest.mark.real
 @each
 @given(
     every=functions,

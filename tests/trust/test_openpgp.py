@@ -12,6 +12,7 @@ import pytest
 from imagekit.errors import ConfigError, IntegrityError, ToolError, UsageError
 from imagekit.trust import openpgp
 
+pytestmark = pytest.mark.real
 CONTENT = b"d2c7  release.tar\nand a second line\n"
 Keyring = Any
 
