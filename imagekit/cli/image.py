@@ -16,8 +16,8 @@ from imagekit.text import line
 if TYPE_CHECKING:
     from imagekit.oci.opening import Parcel
 
-_PLACES = "oci:DIR[:NAME], oci-archive:FILE, docker-archive:FILE, docker:REF, podman:REF, HOST/REPO:TAG"
-Source = Annotated[str, typer.Argument(metavar="SUBJECT", help=f"{_PLACES}, bundle:FILE.")]
+_PLACES = "oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], docker:REF, podman:REF, HOST/REPO:TAG"
+Source = Annotated[str, typer.Argument(metavar="SUBJECT", help=f"{_PLACES}, bundle:FILE[:NAME].")]
 OnlyPlatform = Annotated[str, typer.Option("--platform", metavar="OS/ARCH", help="Only this platform's image.")]
 Format = Annotated[str, typer.Option("--format", metavar="text|json", help="What stdout gets.")]
 
@@ -33,7 +33,7 @@ def copy(
 ) -> None:
     """Copy an image, its digest kept, with what refers to it; what is there already is not moved again.
 
-    Prints what it is called there, or the engine's id.
+    Prints the word for it there, with its digest; for an engine, the engine's id.
     """
     from imagekit.oci.sending import only_platform, send
     from imagekit.oci.words import parse
@@ -46,8 +46,8 @@ def copy(
             parcel = only_platform(parcel, Platform.parse(platform))
         if not referrers:
             parcel = type(parcel)(parcel.store, parcel.images)
-        for where in send(parcel, parse(to), SWITCH):
-            print(line(where))
+        for sent in send(parcel, parse(to), SWITCH):
+            print(line(sent.where))
 
 
 def inspect(subject: Source, timeout: Timeout = None) -> None:
@@ -103,7 +103,8 @@ def delete(
 
     A digest takes all its tags along, and what refers to it. Prints the image's digest.
     """
-    from imagekit.oci.choosing import split
+    from imagekit.oci.choosing import name_in
+    from imagekit.oci.places import Place
     from imagekit.oci.reference import Reference
     from imagekit.oci.removing import from_layout, from_registry
     from imagekit.oci.words import Kind, parse
@@ -116,10 +117,10 @@ def delete(
         print(removed.digest)
         print(f"deleted: {', '.join(f'{reference.name}:{tag}' for tag in removed.tags)}", file=sys.stderr)
         return
-    path, name = split(word.rest)
-    if word.kind is not Kind.OCI or not name:
+    place = Place.parse(word.rest)
+    if word.kind is not Kind.OCI or not (place.name or place.digest):
         raise UsageError(f"{subject!r} cannot be deleted", hint="write oci:DIR:NAME, or HOST/REPO:TAG")
-    removed = from_layout(path, name, SWITCH)
+    removed = from_layout(place.path, name_in(place), SWITCH)
     print(removed.digest)
     print(f"{removed.freed} bytes are free", file=sys.stderr)
 

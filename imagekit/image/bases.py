@@ -26,6 +26,7 @@ from imagekit.oci.documents import (
     decode_manifest,
 )
 from imagekit.oci.layers import Entry, Layer
+from imagekit.oci.places import Place
 from imagekit.oci.store import Layout
 from imagekit.oci.trees import Runnable
 from imagekit.platform import Platform
@@ -76,15 +77,9 @@ class Base(msgspec.Struct, frozen=True):
 
 
 def open_layout(text: str, root: Path) -> tuple[Layout, str]:
-    """The layout of `oci:FOLDER[:NAME]`, relative to `root`, and the name in it.
-
-    A folder whose own name has a colon is tried first.
-    """
-    place = text.removeprefix(LAYOUT)
-    if (root / place).is_dir():
-        return Layout(root / place), ""
-    folder, _, name = place.rpartition(":")
-    return Layout(root / (folder or place)), name if folder else ""
+    """The layout of `oci:FOLDER[:NAME][@DIGEST]`, relative to `root`, and what the image is called in it (`Place`)."""
+    place = Place.parse(text.removeprefix(LAYOUT), root)
+    return Layout(place.path), place.digest or place.name
 
 
 def image_for(store: BlobReader, found: Descriptor, platform: Platform, called: str) -> Runnable:

@@ -24,6 +24,7 @@ from imagekit.oci.documents import (
 )
 from imagekit.oci.hybrid import NamedImage
 from imagekit.oci.members import TarStore, canonical, foreign
+from imagekit.oci.places import Place
 from imagekit.oci.sealed import Opened
 from imagekit.oci.store import Layout
 from imagekit.oci.trees import walk
@@ -71,21 +72,28 @@ def choose(argument: str, opened: ExitStack, *, bare: bool = False) -> Chosen:
     kind, colon, rest = argument.partition(":")
     if not colon or not rest or kind not in ("oci", "oci-archive", "bundle"):
         raise UsageError(f"{argument!r} is not an image that a bundle can be made of", hint=f"write {_KINDS}")
-    path, name = split(rest)
-    store, index = _open(kind, path, opened)
-    images = tuple(_named(entry, path) for entry in _wanted(index, name, argument, every=bare))
+    place = Place.parse(rest)
+    store, index = _open(kind, place.path, opened)
+    images = tuple(_named(entry, place.path) for entry in _wanted(index, place, argument, every=bare))
     return Chosen(store, images, () if bare else tuple(_referrers(store, index, images)))
 
 
 def split(rest: str) -> tuple[Path, str]:
-    """Path and name; a path that exists as it is written has no name after it."""
-    path, at, digest = rest.rpartition("@sha256:")
-    if at:
-        return Path(path), f"sha256:{digest}"
-    path, colon, name = rest.rpartition(":")
-    if not path or not colon or Path(rest).exists():
-        return Path(rest), ""
-    return Path(path), name
+    """Path and name, or digest where there is no name (see `Place`)."""
+    place = Place.parse(rest)
+    return place.path, place.name or place.digest
+
+
+def name_in(place: Place) -> str:
+    """What the layout's own list calls the image: its name, or its digest where the word has no name.
+
+    Raises `UnreadableError` where the name is by now that of another digest.
+    """
+    if place.name and place.digest and (there := Layout(place.path).resolve(place.name).digest) != place.digest:
+        raise UnreadableError(
+            f"{place.name} in {place.path} is {there}, not {place.digest}", hint="name one of the two"
+        )
+    return place.name or place.digest
 
 
 def _open(kind: str, path: Path, opened: ExitStack) -> tuple[BlobReader, Index]:
@@ -97,20 +105,29 @@ def _open(kind: str, path: Path, opened: ExitStack) -> tuple[BlobReader, Index]:
     return store, decode_index(store.read_file("index.json", DOCUMENT_LIMIT))
 
 
-def _wanted(index: Index, name: str, argument: str, *, every: bool) -> tuple[Descriptor, ...]:
+def _wanted(index: Index, place: Place, argument: str, *, every: bool) -> tuple[Descriptor, ...]:
     named = tuple(entry for entry in index.manifests if REF_NAME in entry.annotations and not _is_fallback(entry))
-    if name:
-        found = tuple(entry for entry in index.manifests if name in _names(entry))
-        found = found or tuple(entry for entry in named if _names(entry)[1].endswith(f":{name}"))
+    asked = bool(place.name or place.digest)
+    if asked:
+        found = _meant(index.manifests, named, place)
     else:
         found = named or tuple(entry for entry in index.manifests if not entry.artifact_type)
-    if (len(found) == 1 and found[0].is_document) or (found and not name and (found == named or every)):
+    if (len(found) == 1 and found[0].is_document) or (found and not asked and (found == named or every)):
         return found
     known = ", ".join(sorted(entry.annotations[REF_NAME] for entry in named)) or "no named image"
     raise UnreadableError(
         f"{argument} is {'no' if not found else 'more than one'} image",
         hint=f"add :NAME; it holds {known}",
     )
+
+
+def _meant(entries: Sequence[Descriptor], named: Sequence[Descriptor], place: Place) -> tuple[Descriptor, ...]:
+    """The entries of this digest (one, of this name if it has it), else those of this name."""
+    if place.digest:
+        same = [entry for entry in entries if entry.digest == place.digest]
+        return tuple([entry for entry in same if place.name in _names(entry)] or same)[:1]
+    exact = tuple(entry for entry in entries if place.name in _names(entry))
+    return exact or tuple(entry for entry in named if _names(entry)[1].endswith(f":{place.name}"))
 
 
 def _names(entry: Descriptor) -> tuple[str, str, str]:

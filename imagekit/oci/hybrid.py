@@ -25,7 +25,7 @@ from imagekit.oci.documents import (
     Index,
     encode,
 )
-from imagekit.oci.trees import Runnable, Tree, runnables, walk
+from imagekit.oci.trees import Runnable, runnables, walk
 from imagekit.platform import Platform
 
 DOCKER_PLATFORM = Platform("linux", "amd64")
@@ -45,10 +45,11 @@ class NamedImage(msgspec.Struct, frozen=True):
 
 
 class Hybrid(msgspec.Struct, frozen=True):
-    """What stands in the tar: the small files by path, and the blobs in their order."""
+    """What stands in the tar: the small files by path, the blobs in their order, and what docker gets of each image."""
 
     files: dict[str, bytes]
     blobs: tuple[Descriptor, ...]
+    for_docker: tuple[Runnable | None, ...]
 
     @property
     def sums(self) -> bytes:
@@ -82,11 +83,12 @@ def plan(
     files = dict(extra_files or {})
     files["oci-layout"] = canonical_json({"imageLayoutVersion": "1.0.0"})
     files["index.json"] = encode(_index(images, referrers))
+    for_docker = tuple(docker_choice(list(runnables(store, image.descriptor, tree)), prefer) for image in images)
     files["manifest.json"] = canonical_json(
-        [entry for image in images for entry in _docker_entries(store, tree, image, prefer)]
+        [_docker_entry(image, one) for image, one in zip(images, for_docker, strict=True) if one is not None]
     )
     blobs = {**{digest: node.descriptor for digest, node in tree.documents.items()}, **tree.blobs}
-    return Hybrid(files, tuple(sorted(blobs.values(), key=lambda blob: (blob.size, blob.digest))))
+    return Hybrid(files, tuple(sorted(blobs.values(), key=lambda blob: (blob.size, blob.digest))), for_docker)
 
 
 def pieces(hybrid: Hybrid, store: BlobReader, signatures: Mapping[str, bytes] | None = None) -> Iterator[bytes]:
@@ -154,11 +156,9 @@ def docker_choice(images: Sequence[Runnable], prefer: Platform = DOCKER_PLATFORM
     return next(iter([*exact, *near, *linux]), None)
 
 
-def _docker_entries(store: BlobReader, tree: Tree, image: NamedImage, prefer: Platform) -> Iterator[dict[str, object]]:
-    chosen = docker_choice(list(runnables(store, image.descriptor, tree)), prefer)
-    if chosen is not None:
-        yield {
-            "Config": blob_path(chosen.manifest.config.digest),
-            "RepoTags": list(image.docker_tags),
-            "Layers": [blob_path(layer.digest) for layer in chosen.manifest.layers],
-        }
+def _docker_entry(image: NamedImage, chosen: Runnable) -> dict[str, object]:
+    return {
+        "Config": blob_path(chosen.manifest.config.digest),
+        "RepoTags": list(image.docker_tags),
+        "Layers": [blob_path(layer.digest) for layer in chosen.manifest.layers],
+    }

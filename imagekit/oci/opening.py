@@ -13,6 +13,7 @@ from imagekit.errors import UsageError
 from imagekit.oci.blobs import BlobReader
 from imagekit.oci.documents import REF_NAME, Descriptor
 from imagekit.oci.hybrid import NamedImage
+from imagekit.oci.places import Place
 from imagekit.oci.words import Kind, Word
 from imagekit.workers import Cancellation
 
@@ -46,8 +47,9 @@ def open_parcel(word: Word, opened: ExitStack, cancellation: Cancellation) -> Pa
             chosen = choose(word.text, opened)
             return Parcel(chosen.store, chosen.images, chosen.referrers)
         case Kind.DOCKER_ARCHIVE:
-            saved = _open_saved(Path(word.rest), opened)
-            return Parcel(saved, saved.images)
+            place = Place.parse(word.rest)
+            saved = _open_saved(place.path, opened)
+            return Parcel(saved, saved.meant(place.name, place.digest))
         case Kind.DOCKER | Kind.PODMAN:
             saved = _open_saved(_saved_by_engine(word, opened, cancellation), opened)
             return Parcel(saved, saved.images)
@@ -85,7 +87,8 @@ def open_images(word: Word, opened: ExitStack, cancellation: Cancellation) -> He
         case Kind.OCI | Kind.OCI_ARCHIVE | Kind.BUNDLE:
             return _layout(word, opened)
         case Kind.DOCKER_ARCHIVE:
-            return _saved(Path(word.rest), word.text, opened)
+            place = Place.parse(word.rest)
+            return _saved(place, word.text, opened)
         case Kind.DOCKER | Kind.PODMAN:
             return _of_engine(word, opened, cancellation)
         case Kind.REGISTRY:
@@ -98,14 +101,18 @@ def _layout(word: Word, opened: ExitStack) -> Held:
     from imagekit.oci.choosing import choose
 
     chosen = choose(word.text, opened, bare=True)
+    asked = Place.parse(word.rest)
+    if asked.name or asked.digest:
+        return Held(chosen.store, tuple((word.text, image.descriptor) for image in chosen.images))
     images = tuple((_called(word.text, image, len(chosen.images)), image.descriptor) for image in chosen.images)
     return Held(chosen.store, images)
 
 
 def _called(text: str, image: NamedImage, count: int) -> str:
-    """The argument, and behind it the image's name unless it is there; the digest where several have no name."""
-    name = image.descriptor.annotations.get(REF_NAME, image.descriptor.digest if count > 1 else "")
-    return text if not name or text.endswith(f":{name}") else f"{text}:{name}"
+    """The argument, and behind it the image's name; the digest where several have no name."""
+    if name := image.descriptor.annotations.get(REF_NAME):
+        return f"{text}:{name}"
+    return f"{text}@{image.descriptor.digest}" if count > 1 else text
 
 
 def _open_saved(path: Path, opened: ExitStack) -> Saved:
@@ -115,14 +122,19 @@ def _open_saved(path: Path, opened: ExitStack) -> Saved:
     return Saved(opened.enter_context(Opened(path)))
 
 
-def _saved(path: Path, text: str, opened: ExitStack) -> Held:
-    saved = _open_saved(path, opened)
-    several = len(saved.images) > 1
-    return Held(saved, tuple((f"{text}:{one.ref_name}" if several else text, one.descriptor) for one in saved.images))
+def _saved(place: Place, text: str, opened: ExitStack) -> Held:
+    saved = _open_saved(place.path, opened)
+    images = saved.meant(place.name, place.digest)
+    several = len(images) > 1
+    return Held(saved, tuple((f"{text}{_behind(one)}" if several else text, one.descriptor) for one in images))
+
+
+def _behind(image: NamedImage) -> str:
+    return f":{image.docker_tags[0]}" if image.docker_tags else f"@{image.ref_name}"
 
 
 def _of_engine(word: Word, opened: ExitStack, cancellation: Cancellation) -> Held:
-    return _saved(_saved_by_engine(word, opened, cancellation), word.text, opened)
+    return _saved(Place(_saved_by_engine(word, opened, cancellation)), word.text, opened)
 
 
 def _saved_by_engine(word: Word, opened: ExitStack, cancellation: Cancellation) -> Path:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import io
 import posixpath
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import BinaryIO
 
 import msgspec
 
 from imagekit.content import Digest, digest_of, hash_stream
-from imagekit.errors import FormatError, IntegrityError, UnreadableError
+from imagekit.errors import FormatError, IntegrityError, UnreadableError, UsageError
 from imagekit.oci.blobs import MissingBlobError
 from imagekit.oci.documents import (
     CONFIG,
@@ -31,6 +33,7 @@ from imagekit.oci.documents import (
 from imagekit.oci.headers import FILE, FOLDER, LINK, heads
 from imagekit.oci.hybrid import NamedImage
 from imagekit.oci.members import MOST_MEMBERS, Member, safe_path
+from imagekit.oci.reference import Reference
 from imagekit.oci.sealed import Opened
 
 LISTING = "manifest.json"
@@ -55,6 +58,7 @@ class Saved:
         self._source = source
         self._members, self._links = _members(source)
         self._held: dict[Digest, bytes | Member] = {}
+        self._ids: dict[Digest, Digest] = {}
         entries = self._listed()
         self.images = tuple(self._image(entry) for entry in entries)
 
@@ -69,6 +73,26 @@ class Saved:
         if held is None:
             raise MissingBlobError(f"blob {digest} is not in {self}")
         return io.BytesIO(held) if isinstance(held, bytes) else self._source.open(held.offset, held.size)
+
+    def meant(self, name: str, digest: str = "") -> tuple[NamedImage, ...]:
+        """The one image of this name, or of this digest (its id, as engines have it); all of them for neither.
+
+        A name may leave out what stands before a slash, and `:latest`. Raises `UnreadableError` that lists the names.
+        """
+        found = list(self.images)
+        if digest:
+            found = [
+                image for image in found if digest in (self._ids[image.descriptor.digest], image.descriptor.digest)
+            ]
+        elif name:
+            found = list(_called(self.images, name))
+        if (name or digest) and len(found) != 1:
+            known = ", ".join(tag for image in self.images for tag in image.docker_tags or (f"@{image.ref_name}",))
+            raise UnreadableError(
+                f"{self} holds {'no' if not found else 'more than one'} image {digest or repr(name)}",
+                hint=f"it holds {known}",
+            )
+        return tuple(found)
 
     def _listed(self) -> tuple[_Entry, ...]:
         try:
@@ -87,6 +111,7 @@ class Saved:
         layers = tuple(self._layer(path, number, config) for number, path in enumerate(entry.layers))
         described = self._kept(raw, CONFIG)
         manifest = self._kept(encode(Manifest(config=described, layers=layers)), MANIFEST)
+        self._ids[manifest.digest] = described.digest
         tags = entry.repo_tags or ()
         return NamedImage(manifest, tags[0] if tags else described.digest, tags)
 
@@ -119,6 +144,22 @@ class Saved:
             hint = "name a tar of `docker save`; for an OCI layout in a tar write oci-archive:FILE"
             raise UnreadableError(f"{self} holds no {path!r}", hint=hint)
         return member
+
+
+def _called(images: tuple[NamedImage, ...], name: str) -> Iterator[NamedImage]:
+    """Those that have `name`, under it alone; where none has it as it is, those that have it with more before it."""
+    exact = [(image, tag) for image in images for tag in image.docker_tags if tag == name]
+    near = [(image, tag) for image in images for tag in image.docker_tags if _is_near(tag, name)]
+    for image, tag in exact or near:
+        yield NamedImage(image.descriptor, tag, (tag,))
+
+
+def _is_near(tag: str, name: str) -> bool:
+    fulls = [tag]
+    with suppress(UsageError):
+        fulls.append(str(Reference.parse(tag)))
+    shorter = [full.removesuffix(":latest") for full in fulls]
+    return any(full == name or full.endswith(f"/{name}") for full in (*fulls, *shorter))
 
 
 def _members(source: Opened) -> tuple[dict[str, Member], dict[str, str]]:

@@ -11,41 +11,66 @@ from pathlib import Path
 
 import msgspec
 
-from imagekit.content import whole_file
+from imagekit.content import Digest, whole_file
 from imagekit.errors import ToolError, UsageError
-from imagekit.oci.choosing import split
+from imagekit.oci.blobs import BlobReader
 from imagekit.oci.copy import copy, select
 from imagekit.oci.documents import CONTAINERD_NAME, REF_NAME, Descriptor
-from imagekit.oci.hybrid import NamedImage, pieces, plan
+from imagekit.oci.hybrid import Hybrid, NamedImage, pieces, plan
 from imagekit.oci.opening import Parcel
+from imagekit.oci.places import Place
 from imagekit.oci.reference import Reference
 from imagekit.oci.store import Layout
+from imagekit.oci.trees import Runnable, runnables
 from imagekit.oci.words import Kind, Word
 from imagekit.platform import Platform
 from imagekit.workers import Cancellation, Workers, prefetched
 
 JOBS = 4
+_PLACES = "oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], docker:REF, podman:REF or HOST/REPO:TAG"
 
 
-def send(parcel: Parcel, to: Word, cancellation: Cancellation) -> tuple[str, ...]:
-    """Put the images where `to` says; what each is called there, or the engine's ids.
+class Sent(msgspec.Struct, frozen=True):
+    """One image that is there now.
 
-    Raises `UsageError` for a path, and for several images under one name.
+    `where` is the word that means it, for an engine its id. `digest` is the image's own wherever manifests are kept; in
+    engines and docker archives it is what engines call the image's id, the digest of its configuration.
+    """
+
+    where: str
+    name: str
+    digest: Digest
+
+
+def send(parcel: Parcel, to: Word, cancellation: Cancellation) -> tuple[Sent, ...]:
+    """Put the images where `to` says; what each is called there.
+
+    Raises `UsageError` for a path, for a digest where a name is wanted, and for several images under one name.
     """
     match to.kind:
         case Kind.OCI:
-            return into_layout(parcel, *split(to.rest), cancellation)
-        case Kind.OCI_ARCHIVE | Kind.DOCKER_ARCHIVE:
-            path, name = split(to.rest)
-            return into_tar(parcel, path, name)
+            place = _nameable(to)
+            return into_layout(parcel, place.path, place.name, cancellation)
+        case Kind.OCI_ARCHIVE:
+            return into_oci_archive(parcel, _nameable(to))
+        case Kind.DOCKER_ARCHIVE:
+            return into_docker_archive(parcel, _nameable(to))
         case Kind.DOCKER | Kind.PODMAN:
             return into_engine(parcel, to.kind.value, to.rest, cancellation)
         case Kind.REGISTRY:
             return into_registry(parcel, Reference.parse(to.text), cancellation)
-    raise UsageError(
-        f"{to.text} is no place for an image",
-        hint="write oci:DIR[:NAME], oci-archive:FILE, docker-archive:FILE, docker:REF, podman:REF or HOST/REPO:TAG",
-    )
+    raise UsageError(f"{to.text} is no place for an image", hint=f"write {_PLACES}")
+
+
+def _nameable(to: Word) -> Place:
+    place = Place.parse(to.rest)
+    if place.digest:
+        raise _not_a_name(to.text, f"{to.kind.value}:{place.path}:NAME")
+    return place
+
+
+def _not_a_name(text: str, instead: str) -> UsageError:
+    return UsageError(f"{text}: a digest is what a copy gives, not where it goes", hint=f"write {instead}")
 
 
 def only_platform(parcel: Parcel, platform: Platform) -> Parcel:
@@ -60,8 +85,8 @@ def only_platform(parcel: Parcel, platform: Platform) -> Parcel:
     return Parcel(parcel.store, tuple(images))
 
 
-def into_layout(parcel: Parcel, path: Path, name: str, cancellation: Cancellation) -> tuple[str, ...]:
-    """Add to the layout at `path`, made if there is none; an image of the same name is replaced. `oci:DIR:NAME` each.
+def into_layout(parcel: Parcel, path: Path, name: str, cancellation: Cancellation) -> tuple[Sent, ...]:
+    """Add to the layout at `path`, made if there is none; an image of the same name is replaced.
 
     `index.json` changes in one step, after every blob is there; nothing waits for the disk. With `name` there must be
     one image.
@@ -76,39 +101,80 @@ def into_layout(parcel: Parcel, path: Path, name: str, cancellation: Cancellatio
         layout.change_index(
             lambda entries: (*(entry for entry in entries if not _replaced(entry, new)), *new), cancellation
         )
-    return tuple(f"oci:{path}:{image.ref_name}" for image in images)
+    return tuple(_sent(Kind.OCI, path, image.ref_name, image.descriptor.digest) for image in images)
 
 
-def into_tar(parcel: Parcel, path: Path, name: str) -> tuple[str, ...]:
-    """Write one tar that is an OCI archive and a docker archive at once (see `hybrid`); whole or not at all.
+def into_oci_archive(parcel: Parcel, to: Place) -> tuple[Sent, ...]:
+    """Write one tar that is an OCI archive and, for what runs on linux, a docker archive too (see `hybrid`)."""
+    images = _renamed(parcel.images, to.name)
+    _check_file(Kind.OCI_ARCHIVE, to.path)
+    _write_tar(plan(parcel.store, images, referrers=parcel.referrers), parcel.store, to.path)
+    return tuple(_sent(Kind.OCI_ARCHIVE, to.path, image.ref_name, image.descriptor.digest) for image in images)
 
-    Nothing waits for the disk.
+
+def into_docker_archive(parcel: Parcel, to: Place) -> tuple[Sent, ...]:
+    """Write the same tar; with a name the one image has it as its only tag.
+
+    Raises `UsageError` for an image that docker's own format cannot hold.
     """
-    images = _renamed(parcel.images, name)
+    images = _tagged(parcel.images, to.name)
+    _check_file(Kind.DOCKER_ARCHIVE, to.path)
     hybrid = plan(parcel.store, images, referrers=parcel.referrers)
+    chosen = _runnable(parcel.store, images, hybrid, "docker archives take")
+    _write_tar(hybrid, parcel.store, to.path)
+    return tuple(
+        _sent(Kind.DOCKER_ARCHIVE, to.path, next(iter(image.docker_tags), ""), one.manifest.config.digest)
+        for image, one in zip(images, chosen, strict=True)
+    )
+
+
+def _check_file(kind: Kind, path: Path) -> None:
+    if path.is_dir():
+        hint = f"name a file, e.g. {kind.value}:{path}/image.tar; for a layout write oci:{path}"
+        raise UsageError(f"{path} is a folder, and an archive is a file", hint=hint)
+
+
+def _write_tar(hybrid: Hybrid, store: BlobReader, path: Path) -> None:
+    """Whole or not at all; nothing waits for the disk."""
     with whole_file(path, durable=False) as stream:
-        for piece in prefetched(pieces(hybrid, parcel.store)):
+        for piece in prefetched(pieces(hybrid, store)):
             stream.write(piece)
-    return (str(path),)
 
 
-def into_engine(parcel: Parcel, engine: str, name: str, cancellation: Cancellation) -> tuple[str, ...]:
-    """Load into an engine under `name`; the engine's own ids. It takes the image of its own platform, no referrers."""
+def _runnable(store: BlobReader, images: Sequence[NamedImage], hybrid: Hybrid, who_takes: str) -> tuple[Runnable, ...]:
+    """What docker's own format has of each image; raises `UsageError` for one that has nothing for linux."""
+    for image, one in zip(images, hybrid.for_docker, strict=True):
+        if one is None:
+            found = runnables(store, image.descriptor)
+            held = ", ".join(sorted({str(each.config.platform) for each in found}))
+            raise UsageError(
+                f"{image.ref_name} holds {f'{held} only' if held else 'nothing that an engine could start'}; "
+                f"{who_takes} linux",
+                hint="copy it to oci:DIR or oci-archive:FILE",
+            )
+    return tuple(one for one in hybrid.for_docker if one is not None)
+
+
+def into_engine(parcel: Parcel, engine: str, name: str, cancellation: Cancellation) -> tuple[Sent, ...]:
+    """Load into an engine under `name`. It takes the image of its own platform, no referrers."""
     from imagekit.oci.engine import find_engine, load_whole
 
+    images = _tagged(parcel.images, name)
     with closing(find_engine(engine)) as found:
         own = Platform.parse(found.version().platform)
-        ids = []
-        for image in _tagged(parcel.images, name):
-            archive = pieces(plan(parcel.store, [image], prefer=own), parcel.store)
+        sent = []
+        for image in images:
+            hybrid = plan(parcel.store, [image], prefer=own)
+            _runnable(parcel.store, [image], hybrid, f"{found} takes")
+            archive = pieces(hybrid, parcel.store)
             loaded = load_whole(found, archive, image.docker_tags, cancellation=cancellation)
             if not loaded:
-                raise ToolError(f"{found} loaded nothing of {image.ref_name}", hint="is there a linux platform in it?")
-            ids.append(loaded[0].id)
-    return tuple(ids)
+                raise ToolError(f"{found} loaded nothing of {image.ref_name}", hint="look into the engine's log")
+            sent.append(Sent(loaded[0].id, next(iter(image.docker_tags), ""), Digest(loaded[0].id)))
+    return tuple(sent)
 
 
-def into_registry(parcel: Parcel, reference: Reference, cancellation: Cancellation) -> tuple[str, ...]:
+def into_registry(parcel: Parcel, reference: Reference, cancellation: Cancellation) -> tuple[Sent, ...]:
     """Push the one image to `reference`, then what refers to it; `name@digest`."""
     from imagekit.oci.registry import push
 
@@ -121,7 +187,11 @@ def into_registry(parcel: Parcel, reference: Reference, cancellation: Cancellati
     push(parcel.store, image.descriptor, target, cancellation=cancellation)
     for referrer in parcel.referrers:
         push(parcel.store, referrer, Reference(target.host, target.repository), cancellation=cancellation)
-    return (f"{target.name}@{image.descriptor.digest}",)
+    return (Sent(str(target.at(image.descriptor.digest)), target.tag, image.descriptor.digest),)
+
+
+def _sent(kind: Kind, path: Path, name: str, digest: Digest) -> Sent:
+    return Sent(f"{kind.value}:{Place(path, name, digest)}", name, digest)
 
 
 def _is_empty(path: Path) -> bool:
@@ -147,11 +217,11 @@ def _tagged(images: Sequence[NamedImage], name: str) -> tuple[NamedImage, ...]:
     if not name:
         return tuple(images)
     [image] = _only(images)
-    return (msgspec.structs.replace(image, docker_tags=(str(_with_tag(Reference.parse(name))),)),)
-
-
-def _with_tag(reference: Reference) -> Reference:
-    return Reference(reference.host, reference.repository, reference.tag or "latest")
+    reference = Reference.parse(name)
+    if reference.digest:
+        raise _not_a_name(name, "HOST/REPO:TAG")
+    tagged = Reference(reference.host, reference.repository, reference.tag or "latest")
+    return (msgspec.structs.replace(image, docker_tags=(str(tagged),)),)
 
 
 def _described(image: NamedImage) -> Descriptor:

@@ -33,7 +33,8 @@ class Word(msgspec.Struct, frozen=True):
 
 _PREFIXED = tuple(kind for kind in Kind if kind not in (Kind.PATH, Kind.REGISTRY))
 _KINDS = (
-    "a path, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, docker:REF, podman:REF, bundle:FILE, HOST/REPO:TAG"
+    "a path, oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], bundle:FILE[:NAME], docker:REF, "
+    "podman:REF, HOST/REPO:TAG"
 )
 
 

@@ -138,7 +138,7 @@ def test_images_without_a_name_are_called_by_their_digest_if_they_are_several(im
     assert [subject.path for subject in examined(images.word).subjects] == [f"{images.word}:linux/amd64:/app"]
     images.store.set_index(doc.Index(manifests=(one, other)))
     assert [subject.path for subject in examined(images.word).subjects] == [
-        f"{images.word}:{digest}:linux/amd64:/app" for digest in (one.digest, other.digest)
+        f"{images.word}@{digest}:linux/amd64:/app" for digest in (one.digest, other.digest)
     ]
 
 

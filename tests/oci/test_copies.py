@@ -81,9 +81,10 @@ def places(
     return Kinds(word, layout, image, sbom)
 
 
-def copied(source: str, to: str) -> tuple[str, ...]:
+def copied(source: str, to: str) -> list[str]:
     with ExitStack() as opened:
-        return send(open_parcel(parse(source), opened, Cancellation()), parse(to), Cancellation())
+        sent = send(open_parcel(parse(source), opened, Cancellation()), parse(to), Cancellation())
+        return [one.where for one in sent]
 
 
 def read_as(word: str) -> str:
@@ -253,5 +254,7 @@ def test_a_copy_killed_at_any_moment_leaves_a_valid_layout_that_the_next_run_fin
             for entry in Layout(tmp_path / "to").index().manifests:
                 parcel = Parcel(Layout(tmp_path / "to"), ())
                 assert list(validate(msgspec.structs.replace(parcel, referrers=(entry,)), Cancellation())) == []
-    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == f"oci:{tmp_path}/to:app\n"
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == (
+        f"oci:{tmp_path}/to:app@{image.digest}\n"
+    )
     assert read(f"oci:{tmp_path}/to:app")[::3] == (image.digest, [])

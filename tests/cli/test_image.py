@@ -1,0 +1,207 @@
+"""`imagekit image …` on layouts and archives: exit codes, what stdout gets, and words that mean the same again."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+
+from imagekit.cli.main import main
+from imagekit.oci import documents as doc
+from imagekit.oci.layers import Entry, write_layer
+from imagekit.oci.store import BlobStore, Layout, put
+from imagekit.platform import Platform
+
+LAST = re.compile(r"imagekit: exit (\d+): (.*)")
+
+
+class Ended(NamedTuple):
+    """A command that ran: its exit code, the lines of stdout, all of stderr."""
+
+    code: int
+    out: list[str]
+    err: str
+
+    @property
+    def last(self) -> str:
+        """What the line says that ends stderr."""
+        found = LAST.fullmatch(self.err.splitlines()[-1])
+        assert found, self.err
+        assert int(found[1]) == self.code
+        return found[2]
+
+
+Image = Callable[..., Ended]
+
+
+@pytest.fixture
+def image(capsys: pytest.CaptureFixture[str]) -> Image:
+    """Run `imagekit image …`."""
+
+    def run(*words: str | Path) -> Ended:
+        capsys.readouterr()
+        code = main(["image", *map(str, words)])
+        said = capsys.readouterr()
+        return Ended(code, said.out.splitlines(), said.err)
+
+    return run
+
+
+def manifest(store: BlobStore, platform: str, content: bytes = b"program", **fields: Any) -> doc.Descriptor:
+    """An image of one layer for one platform."""
+    named = Platform.parse(platform)
+    layer = write_layer(store, [Entry("app", mode=0o555, content=content + platform.encode())], mtime=0)
+    config = doc.ImageConfig(
+        created="1970-01-01T00:00:00Z",
+        architecture=named.architecture,
+        os=named.os,
+        variant=named.variant,
+        config=doc.RuntimeConfig(entrypoint=("/app",)),
+        rootfs=doc.RootFS(diff_ids=(layer.diff_id,)),
+    )
+    kept = put(store, doc.encode(config), doc.CONFIG)
+    content = doc.encode(doc.Manifest(config=kept, layers=(layer.descriptor,)))
+    return put(store, content, doc.MANIFEST, **{"platform": doc.PlatformObject.of(named)} | fields)
+
+
+def index(store: BlobStore, *manifests: doc.Descriptor) -> doc.Descriptor:
+    return put(store, doc.encode(doc.Index(manifests=manifests)), doc.INDEX)
+
+
+def named(layout: Layout, **images: doc.Descriptor) -> Layout:
+    """Write the layout's list."""
+    entries = [msgspec.structs.replace(one, annotations={doc.REF_NAME: name}) for name, one in images.items()]
+    layout.set_index(doc.Index(manifests=tuple(entries)))
+    return layout
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def two(here: Path) -> Layout:
+    """`oci:two`, with the images `a` (two platforms) and `b`."""
+    layout = Layout.create(here / "two", durable=False)
+    both = index(layout, manifest(layout, "linux/amd64"), manifest(layout, "linux/arm64"))
+    return named(layout, a=both, b=index(layout, manifest(layout, "linux/amd64", b"another")))
+
+
+def tags(archive: str) -> list[list[str]]:
+    """The tags of each image in a docker archive."""
+    with tarfile.open(archive) as opened:
+        stream = opened.extractfile("manifest.json")
+        assert stream
+        return [entry["RepoTags"] for entry in json.load(stream)]
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+
+def digest_of(layout: Layout, name: str) -> str:
+    return layout.resolve(name).digest
+
+
+@pytest.mark.parametrize("name", ["app", "t/h:latest", "127.0.0.1:5000/team/app:1.4", "sha256:" + "1" * 64])
+@pytest.mark.parametrize("kind", ["oci", "oci-archive"])
+def test_every_word_that_copy_prints_is_one_that_commands_take(two: Layout, image: Image, kind: str, name: str) -> None:
+    done = image("copy", "oci:two:a", f"{kind}:o/dh:{name}")
+    assert (done.code, done.out) == (0, [f"{kind}:o/dh:{name}@{digest_of(two, 'a')}"])
+    for word in (done.out[0], done.out[0].partition("@")[0]):
+        shown = image("inspect", word)
+        assert shown.code == 0, shown.err
+        assert digest_of(two, "a") in "\n".join(shown.out)
+        assert image("copy", word, "oci:again:x").out == [f"oci:again:x@{digest_of(two, 'a')}"]
+    if kind == "oci":
+        assert image("delete", done.out[0]).out == [digest_of(two, "a")]
+        assert image("inspect", done.out[0]).code == 4
+
+
+def test_a_digest_that_a_name_no_longer_has_is_not_deleted(two: Layout, image: Image) -> None:
+    old = image("copy", "oci:two:a", "oci:to:app").out[0]
+    image("copy", "oci:two:b", "oci:to:app")
+    done = image("delete", old)
+    assert (done.code, done.out) == (4, [])
+    assert f"is {digest_of(two, 'b')}, not {digest_of(two, 'a')}" in done.last
+
+
+@pytest.mark.parametrize("kind", ["oci", "oci-archive", "docker-archive"])
+def test_a_digest_is_not_where_a_copy_goes(two: Layout, image: Image, here: Path, kind: str) -> None:
+    done = image("copy", "oci:two:a", f"{kind}:x1@{digest_of(two, 'a')}")
+    assert (done.code, done.out) == (2, [])
+    assert "a digest is what a copy gives, not where it goes" in done.last
+    assert not (here / "x1").exists()
+
+
+@pytest.mark.parametrize("kind", ["oci-archive", "docker-archive"])
+def test_an_archive_is_a_file(two: Layout, image: Image, here: Path, kind: str) -> None:
+    (here / "o").mkdir()
+    done = image("copy", "oci:two:b", f"{kind}:o")
+    assert (done.code, done.out) == (2, [])
+    assert "o is a folder" in done.last
+    assert f"{kind}:o/image.tar" in done.last
+    assert ".part" not in done.err
+
+
+# --- docker archives --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "tag"),
+    [
+        ("team/app:1.4", "docker.io/team/app:1.4"),
+        ("registry.example/team/app", "registry.example/team/app:latest"),
+        ("localhost:5000/app:2", "localhost:5000/app:2"),
+    ],
+)
+def test_the_name_behind_a_docker_archive_becomes_its_tag(two: Layout, image: Image, name: str, tag: str) -> None:
+    done = image("copy", "oci:two:b", f"docker-archive:named.tar:{name}")
+    assert done.code == 0, done.err
+    assert tags("named.tar") == [[tag]]
+    [word] = done.out
+    assert word.startswith(f"docker-archive:named.tar:{tag}@sha256:")
+    for each in (word, f"docker-archive:named.tar:{name}", f"docker-archive:named.tar@{word.partition('@')[2]}"):
+        again = image("copy", each, "oci:again:b")
+        assert again.code == 0, again.err
+
+
+def test_one_image_of_a_docker_archive_is_chosen_by_name(two: Layout, image: Image) -> None:
+    done = image("copy", "oci:two", "docker-archive:two.tar")
+    assert [word.partition("@")[0] for word in done.out] == [
+        "docker-archive:two.tar:imagekit.local/a:latest",
+        "docker-archive:two.tar:imagekit.local/b:latest",
+    ]
+    for name in ("b", "b:latest", "imagekit.local/b", "imagekit.local/b:latest"):
+        assert image("copy", f"docker-archive:two.tar:{name}", "docker-archive:one.tar").code == 0
+        assert tags("one.tar") == [["imagekit.local/b:latest"]]
+    assert image("copy", done.out[1], "docker-archive:one.tar").out == [done.out[1].replace("two.tar", "one.tar")]
+    missing = image("copy", "docker-archive:two.tar:c", "oci:to")
+    assert (missing.code, missing.out) == (4, [])
+    assert "two.tar holds no image 'c'; it holds imagekit.local/a:latest, imagekit.local/b:latest" in missing.last
+
+
+def test_docker_archives_do_not_take_what_is_not_for_linux(image: Image, here: Path) -> None:
+    layout = Layout.create(here / "windows", durable=False)
+    named(layout, app=index(layout, manifest(layout, "windows/amd64")))
+    done = image("copy", "oci:windows:app", "docker-archive:app.tar")
+    assert (done.code, done.out) == (2, [])
+    assert "app holds windows/amd64 only; docker archives take linux" in done.last
+    assert not (here / "app.tar").exists()
+    assert image("copy", "oci:windows:app", "oci-archive:app.tar").code == 0
+    assert image("inspect", "oci-archive:app.tar").code == 0
+
+
+def test_skopeo_reads_the_same_names(two: Layout, image: Image) -> None:
+    image("copy", "oci:two:b", "docker-archive:named.tar:team/app:1.4")
+    image("copy", "oci:two:b", "oci:o/dh:t/h:latest")
+    for word in ("docker-archive:named.tar:team/app:1.4", "oci:o/dh:t/h:latest"):
+        subprocess.run(["skopeo", "inspect", "--config", word], check=True, capture_output=True)
