@@ -37,7 +37,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,254}")
 
 
 class NamedImage(msgspec.Struct, frozen=True):
-    """An image or index with its name in the layout (`app`) and in docker (`registry.example/app:1.0`)."""
+    """An image or index with its name in the layout (`app`) and in docker (`registry.example/app:1.0`); '' for none."""
 
     descriptor: Descriptor
     ref_name: str
@@ -114,7 +114,7 @@ def header(path: str, size: int) -> bytes:
 
 
 def _check_names(images: Sequence[NamedImage], extra_files: Mapping[str, bytes]) -> None:
-    names = [image.ref_name for image in images]
+    names = [image.ref_name for image in images if image.ref_name]
     tags = [tag for image in images for tag in image.docker_tags]
     for kind, given in (("name", names), ("tag", tags)):
         for one in sorted({one for one in given if given.count(one) > 1}):
@@ -134,7 +134,8 @@ def _index(images: Sequence[NamedImage], referrers: Sequence[Descriptor]) -> Ind
 
 
 def _described(image: NamedImage) -> Descriptor:
-    names = {REF_NAME: image.ref_name, **({CONTAINERD_NAME: image.docker_tags[0]} if image.docker_tags else {})}
+    names = {REF_NAME: image.ref_name, CONTAINERD_NAME: next(iter(image.docker_tags), "")}
+    names = {key: name for key, name in names.items() if name}
     bare = _without_names(image.descriptor)
     return msgspec.structs.replace(bare, annotations={**bare.annotations, **names})
 

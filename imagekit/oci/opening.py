@@ -67,7 +67,8 @@ def _registry_parcel(word: Word, opened: ExitStack, cancellation: Cancellation) 
     repository = opened.enter_context(connected(reference, cancellation=cancellation))
     root = repository.resolve()
     name = reference.tag or reference.repository.rpartition("/")[2]
-    tags = (f"{reference.name}:{reference.tag or 'latest'}",)
+    # an engine that loads a tag takes it from another image
+    tag = reference.tag or ("" if reference.digest else "latest")
     waiting = list(walk(repository, [root]).documents)
     found: dict[str, Descriptor] = {}
     while waiting and len(found) < _MOST_REFERRERS:
@@ -75,6 +76,7 @@ def _registry_parcel(word: Word, opened: ExitStack, cancellation: Cancellation) 
             if referrer.digest not in found:
                 found[referrer.digest] = referrer
                 waiting.append(referrer.digest)
+    tags = (f"{reference.name}:{tag}",) if tag else ()
     return Parcel(repository, (NamedImage(root.bare(), name, tags),), tuple(one.bare() for one in found.values()))
 
 

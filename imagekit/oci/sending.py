@@ -117,7 +117,7 @@ def into_docker_archive(parcel: Parcel, to: Place) -> tuple[Sent, ...]:
 
     Raises `UsageError` for an image that docker's own format cannot hold.
     """
-    images = _tagged(parcel.images, to.name)
+    images = tuple(_without_tag(image) for image in _tagged(parcel.images, to.name))
     _check_file(Kind.DOCKER_ARCHIVE, to.path)
     hybrid = plan(parcel.store, images, referrers=parcel.referrers)
     chosen = _runnable(parcel.store, images, hybrid, "docker archives take")
@@ -126,6 +126,11 @@ def into_docker_archive(parcel: Parcel, to: Place) -> tuple[Sent, ...]:
         _sent(Kind.DOCKER_ARCHIVE, to.path, next(iter(image.docker_tags), ""), one.manifest.config.digest)
         for image, one in zip(images, chosen, strict=True)
     )
+
+
+def _without_tag(image: NamedImage) -> NamedImage:
+    """One that has no tag has no name in `index.json` either: podman would make `localhost/NAME:latest` of it."""
+    return image if image.docker_tags else msgspec.structs.replace(image, ref_name="")
 
 
 def _check_file(kind: Kind, path: Path) -> None:
@@ -146,10 +151,10 @@ def _runnable(store: BlobReader, images: Sequence[NamedImage], hybrid: Hybrid, w
     for image, one in zip(images, hybrid.for_docker, strict=True):
         if one is None:
             found = runnables(store, image.descriptor)
-            held = ", ".join(sorted({str(each.config.platform) for each in found}))
+            platforms = ", ".join(sorted({str(each.config.platform) for each in found}))
+            held = f"{platforms} only" if platforms else "nothing that an engine could start"
             raise UsageError(
-                f"{image.ref_name} holds {f'{held} only' if held else 'nothing that an engine could start'}; "
-                f"{who_takes} linux",
+                f"{image.ref_name or image.descriptor.digest} holds {held}; {who_takes} linux",
                 hint="copy it to oci:DIR or oci-archive:FILE",
             )
     return tuple(one for one in hybrid.for_docker if one is not None)

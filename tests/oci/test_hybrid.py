@@ -236,7 +236,15 @@ def test_two_images_cannot_have_one_name(names: tuple[str, str], tags: tuple[str
     assert isinstance(raised.value, ImagekitError)
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a\nb", "-rf", "ünï", "a" * 256, "$(id)"])
+def test_an_image_without_any_name_has_none_for_any_reader() -> None:
+    store = Memory()
+    content = tar_of(store, [NamedImage(image(store), "")])
+    [entry] = json.loads(member(content, "index.json"))["manifests"]
+    assert "annotations" not in entry
+    assert [one["RepoTags"] for one in json.loads(member(content, "manifest.json"))] == [[]]
+
+
+@pytest.mark.parametrize("name", ["a b", "a\nb", "-rf", "ünï", "a" * 256, "$(id)"])
 def test_names_that_no_tool_could_say(name: str) -> None:
     store = Memory()
     for named in (NamedImage(image(store), name), NamedImage(image(store), "app", (name,))):
