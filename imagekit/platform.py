@@ -1,7 +1,8 @@
-"""Platform, as the OCI image index spells it, and the selectors that choose among targets."""
+"""Platform, as the OCI image index spells it, what runs on which, and the selectors that choose among targets."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Self
 
@@ -32,6 +33,46 @@ class Platform(msgspec.Struct, frozen=True, order=True, omit_defaults=True):
     def slug(self) -> str:
         """The name of this platform in paths: `linux_arm_v7`."""
         return str(self).replace("/", "_")
+
+
+_LADDERS = (
+    ("amd64", ("v1", "v2", "v3", "v4")),
+    ("arm", ("v5", "v6", "v7", "v8")),
+    ("arm64", tuple(f"v8.{minor}" for minor in range(10))),
+    ("arm64", (*(f"v8.{minor}" for minor in range(6)), *(f"v9.{minor}" for minor in range(6)))),
+)
+"""CPU levels, the lowest first: a program for one runs on all behind it (x86-64 psABI; Arm: v9.0 has all of v8.5)."""
+_UNSAID = {"amd64": "v1", "arm": "v7", "arm64": "v8.0"}
+"""The level that a platform means which states none."""
+_SHORT = {"v8": "v8.0", "v9": "v9.0"}
+
+
+def closest(offered: Sequence[Platform], wanted: Platform) -> int | None:
+    """The place in `offered` of what runs on `wanted` and is closest to its CPU level; None if nothing does.
+
+    As engines have it, `linux/amd64/v1` is `linux/amd64`, `linux/arm64/v8` is `linux/arm64`, and `linux/arm` asks for
+    v7. What states no variant runs on every one.
+    """
+    fits = [_fit(one, wanted) for one in offered]
+    return fits.index(max(fits)) if any(fits) else None
+
+
+def _fit(candidate: Platform, wanted: Platform) -> int:
+    """0 for what does not run there, more the better it fits."""
+    if (candidate.os, candidate.architecture) != (wanted.os, wanted.architecture):
+        return 0
+    have, want = _level(candidate), _level(wanted)
+    if have == want:
+        return 100
+    for architecture, levels in _LADDERS:
+        if architecture == wanted.architecture and have in levels and want in levels[levels.index(have) :]:
+            return 2 + levels.index(have)
+    return 0 if candidate.variant else 1
+
+
+def _level(platform: Platform) -> str:
+    said = platform.variant or _UNSAID.get(platform.architecture, "")
+    return _SHORT.get(said, said) if platform.architecture == "arm64" else said
 
 
 def _is_segment(text: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,14 +19,17 @@ if TYPE_CHECKING:
 
 _PLACES = "oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], docker:REF, podman:REF, HOST/REPO:TAG"
 Source = Annotated[str, typer.Argument(metavar="SUBJECT", help=f"{_PLACES}, bundle:FILE[:NAME].")]
-OnlyPlatform = Annotated[str, typer.Option("--platform", metavar="OS/ARCH", help="Only this platform's image.")]
+OnlyPlatforms = Annotated[
+    list[str] | None,
+    typer.Option("--platform", metavar="OS/ARCH", help="Only this platform's image; repeatable."),
+]
 Format = Annotated[str, typer.Option("--format", metavar="text|json", help="What stdout gets.")]
 
 
 def copy(
     source: Source,
     to: Annotated[str, typer.Argument(metavar="TO", help=f"{_PLACES}.")],
-    platform: OnlyPlatform = "",
+    platform: OnlyPlatforms = None,
     referrers: Annotated[
         bool, typer.Option("--referrers/--no-referrers", help="SBOMs, signatures and all that refers to the image too.")
     ] = True,
@@ -35,15 +39,12 @@ def copy(
 
     Prints the word for it there, with its digest; for an engine, the engine's id.
     """
-    from imagekit.oci.sending import only_platform, send
+    from imagekit.oci.sending import send
     from imagekit.oci.words import parse
-    from imagekit.platform import Platform
 
     limit_time(timeout)
     with ExitStack() as opened:
-        parcel = _opened(source, opened)
-        if platform:
-            parcel = only_platform(parcel, Platform.parse(platform))
+        parcel = _opened(source, opened, platform)
         if not referrers:
             parcel = type(parcel)(parcel.store, parcel.images)
         for sent in send(parcel, parse(to), SWITCH):
@@ -125,23 +126,18 @@ def delete(
     print(f"{removed.freed} bytes are free", file=sys.stderr)
 
 
-def explain(subject: Source, platform: OnlyPlatform = "", form: Format = "text", timeout: Timeout = None) -> None:
+def explain(subject: Source, platform: OnlyPlatforms = None, form: Format = "text", timeout: Timeout = None) -> None:
     """Say of every file in an image which layer it is in and why, as the image's history tells."""
     from imagekit.cli.asking import choice
     from imagekit.content import canonical_json
-    from imagekit.oci.looking import explain
-    from imagekit.oci.sending import only_platform
-    from imagekit.oci.trees import runnables
-    from imagekit.platform import Platform
+    from imagekit.oci.looking import explain, layered
 
     limit_time(timeout)
     choice("--format", form, ("text", "json"))
     with ExitStack() as opened:
-        parcel = _opened(subject, opened)
-        if platform:
-            parcel = only_platform(parcel, Platform.parse(platform))
+        parcel = _opened(subject, opened, platform)
         for image in parcel.images:
-            for one in runnables(parcel.store, image.descriptor):
+            for one in layered(parcel.store, image.descriptor):
                 for found in explain(parcel.store, one):
                     SWITCH.check()
                     where = f"{image.ref_name}:{one.config.platform}"
@@ -154,8 +150,11 @@ def explain(subject: Source, platform: OnlyPlatform = "", form: Format = "text",
                         )
 
 
-def _opened(subject: str, opened: ExitStack) -> Parcel:
+def _opened(subject: str, opened: ExitStack, platforms: Sequence[str] | None = None) -> Parcel:
+    from imagekit.oci.narrowing import only_platforms
     from imagekit.oci.opening import open_parcel
     from imagekit.oci.words import parse
+    from imagekit.platform import Platform
 
-    return open_parcel(parse(subject), opened, SWITCH)
+    wanted = [Platform.parse(platform) for platform in platforms or ()]
+    return only_platforms(open_parcel(parse(subject), opened, SWITCH), wanted)

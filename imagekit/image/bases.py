@@ -27,14 +27,14 @@ from imagekit.oci.documents import (
 )
 from imagekit.oci.layers import Entry, Layer
 from imagekit.oci.places import Place
+from imagekit.oci.platforms import offered
 from imagekit.oci.store import Layout
 from imagekit.oci.trees import Runnable
-from imagekit.platform import Platform
+from imagekit.platform import Platform, closest
 
 SCRATCH, LAYOUT = "scratch", "oci:"
 CONTEXT = "imagekit-base"
 """What Dockerfiles call a base that is a local layout; docker-bake.hcl says where it is."""
-_DEEPEST = 4
 _PLAIN = {LAYER_TAR: LAYER_TAR, LAYER_GZIP: LAYER_GZIP, LAYER_ZSTD: LAYER_ZSTD, DOCKER_LAYER: LAYER_GZIP}
 """Layer media types that can be shipped, and what an OCI manifest calls the same bytes."""
 _AT = {Piece.CA: CERTIFICATES, Piece.TZDATA: ZONES, Piece.USERS: "etc/passwd", Piece.NSSWITCH: "etc/nsswitch.conf"}
@@ -83,33 +83,24 @@ def open_layout(text: str, root: Path) -> tuple[Layout, str]:
 
 
 def image_for(store: BlobReader, found: Descriptor, platform: Platform, called: str) -> Runnable:
-    """The image for `platform` under a manifest or index; raises `ConfigError` that lists what there is."""
-    offered: list[Platform] = []
-    for entry in _manifests(store, found):
-        manifest = decode_manifest(read_verified(store, entry), entry.media_type)
-        if not manifest.is_image:
-            continue
-        config = decode_config(read_verified(store, manifest.config))
-        offered.append(config.platform)
-        if _runs_on(config.platform, platform):
-            return Runnable(entry, manifest, config)
-    have = ", ".join(sorted(map(str, offered))) or "no image at all"
-    raise ConfigError(
-        f"{called} holds no image for {platform}; it offers {have}",
-        hint="leave the platform out of this image, or take another",
-    )
+    """The image for `platform` under a manifest or index, the closest to its CPU level.
 
-
-def _manifests(store: BlobReader, found: Descriptor, depth: int = 1) -> Iterator[Descriptor]:
-    """Every manifest below, in order; an index may hold indexes, as deep as `_DEEPEST`."""
-    if not found.is_index:
-        yield found
-        return
-    if depth > _DEEPEST:
-        raise UnreadableError(f"{found.digest} is an index nested more than {_DEEPEST} deep")
-    for entry in decode_index(read_verified(store, found), found.media_type).manifests:
-        if entry.is_document:
-            yield from _manifests(store, entry, depth + 1)
+    Raises `ConfigError` that lists what there is, `UnreadableError` for one whose configuration says another platform.
+    """
+    images = offered(store, found)
+    place = closest(list(images.values()), platform)
+    if place is None:
+        have = ", ".join(sorted(map(str, images.values()))) or "no image at all"
+        raise ConfigError(
+            f"{called} holds no image for {platform}; it offers {have}",
+            hint="leave the platform out of this image, or take another",
+        )
+    entry = list(images)[place]
+    manifest = decode_manifest(read_verified(store, entry), entry.media_type)
+    config = decode_config(read_verified(store, manifest.config))
+    if closest([config.platform], platform) is None:
+        raise UnreadableError(f"{called} says {images[entry]} of {entry.digest}, which is for {config.platform}")
+    return Runnable(entry, manifest, config)
 
 
 def indexes(store: BlobReader, found: Descriptor) -> Iterator[Descriptor]:
@@ -118,11 +109,6 @@ def indexes(store: BlobReader, found: Descriptor) -> Iterator[Descriptor]:
         for entry in decode_index(read_verified(store, found), found.media_type).manifests:
             yield from indexes(store, entry)
         yield found
-
-
-def _runs_on(candidate: Platform, wanted: Platform) -> bool:
-    same = (candidate.os, candidate.architecture) == (wanted.os, wanted.architecture)
-    return same and candidate.variant in ("", wanted.variant, "v8" if wanted.architecture == "arm64" else "")
 
 
 def layers_of(image: Runnable, called: str) -> tuple[Layer, ...]:

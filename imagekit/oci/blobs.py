@@ -66,6 +66,14 @@ class Ranged(Protocol):
         """`open`, from byte `start` of the blob on."""
 
 
+@runtime_checkable
+class Gathered(Protocol):
+    """Several stores read as one; each can do for its own blobs what the whole cannot."""
+
+    def holder(self, digest: Digest, /) -> BlobReader:
+        """The one that a blob is read from."""
+
+
 class VerifyingReader(io.RawIOBase):
     """Passes on the bytes of `stream` while they are what `promised` says; closing it closes `stream`.
 

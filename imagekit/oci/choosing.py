@@ -12,22 +12,21 @@ import msgspec
 
 from imagekit.content import Digest
 from imagekit.errors import UnreadableError, UsageError
-from imagekit.oci.blobs import BlobReader, MissingBlobError, read_verified
+from imagekit.oci.blobs import BlobReader, MissingBlobError
 from imagekit.oci.documents import (
     CONTAINERD_NAME,
     DOCUMENT_LIMIT,
     REF_NAME,
     Descriptor,
     Index,
-    decode_document,
     decode_index,
 )
 from imagekit.oci.hybrid import NamedImage
 from imagekit.oci.members import TarStore, canonical, foreign
 from imagekit.oci.places import Place
+from imagekit.oci.referring import reaching, readable
 from imagekit.oci.sealed import Opened
 from imagekit.oci.store import Layout
-from imagekit.oci.trees import walk
 
 _KINDS = "oci:DIR[:NAME], oci-archive:FILE[:NAME], bundle:FILE[:NAME]"
 _FALLBACK = re.compile(r"sha256-[0-9a-f]{64}")
@@ -56,10 +55,17 @@ class Stores:
         return any(store.has(digest) for store in self._stores)
 
     def open(self, digest: Digest, /) -> BinaryIO:
-        for store in self._stores:
+        try:
+            return self.holder(digest).open(digest)
+        except MissingBlobError:
+            raise MissingBlobError(f"blob {digest} is not in {self}", hint="build or copy the image again") from None
+
+    def holder(self, digest: Digest, /) -> BlobReader:
+        """The first store that has a blob, else the last one, which is not asked (`blobs.Gathered`)."""
+        for store in self._stores[:-1]:
             if store.has(digest):
-                return store.open(digest)
-        raise MissingBlobError(f"blob {digest} is not in {self}", hint="build or copy the image again")
+                return store
+        return self._stores[-1]
 
 
 def choose(argument: str, opened: ExitStack, *, bare: bool = False) -> Chosen:
@@ -75,7 +81,10 @@ def choose(argument: str, opened: ExitStack, *, bare: bool = False) -> Chosen:
     place = Place.parse(rest)
     store, index = _open(kind, place.path, opened)
     images = tuple(_named(entry, place.path) for entry in _wanted(index, place, argument, every=bare))
-    return Chosen(store, images, () if bare else tuple(_referrers(store, index, images)))
+    if bare:
+        return Chosen(store, images, ())
+    roots = [image.descriptor for image in images]
+    return Chosen(store, images, tuple(reaching(store, _with_subject(store, index), roots)))
 
 
 def split(rest: str) -> tuple[Path, str]:
@@ -146,24 +155,16 @@ def _is_fallback(entry: Descriptor) -> bool:
     return bool(_FALLBACK.fullmatch(entry.annotations.get(REF_NAME, "")))
 
 
-def _referrers(store: BlobReader, index: Index, images: Sequence[NamedImage]) -> Iterator[Descriptor]:
-    """What has a `subject` among the images' documents, then what has one among those, until nothing is added."""
-    inside = set(walk(store, [image.descriptor for image in images]).documents)
-    waiting = {entry.digest: (entry, subject) for entry, subject in _with_subject(store, index)}
-    while ready := [digest for digest, (_, subject) in waiting.items() if subject in inside]:
-        for digest in ready:
-            entry, _ = waiting.pop(digest)
-            if digest not in inside:
-                inside |= set(walk(store, [entry]).documents)
-                yield entry
-
-
-def _with_subject(store: BlobReader, index: Index) -> Iterator[tuple[Descriptor, Digest]]:
+def _with_subject(store: BlobReader, index: Index) -> Iterator[tuple[Descriptor, Digest | None]]:
+    """Every entry that refers to something, with what that is; None for an unnamed one that cannot be read."""
     for entry in index.manifests:
         if not entry.is_document:
             continue
-        document = decode_document(read_verified(store, entry), entry.media_type)
-        if document.subject is not None:
+        document = readable(store, entry)
+        if document is None:
+            if REF_NAME not in entry.annotations:
+                yield entry, None
+        elif document.subject is not None:
             yield entry, document.subject.digest
         elif _is_fallback(entry) and isinstance(document, Index):
             yield from _with_subject(store, document)

@@ -34,6 +34,7 @@ DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 MANIFEST_TYPES = frozenset({MANIFEST, DOCKER_MANIFEST})
 INDEX_TYPES = frozenset({INDEX, DOCKER_INDEX})
 CONFIG_TYPES = frozenset({CONFIG, DOCKER_CONFIG})
+_LAYERS = ("application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs.")
 FOREIGN_LAYERS = frozenset(
     {
         "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
@@ -134,6 +135,12 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, 
     def is_image(self) -> bool:
         """Whether an engine could run it; artifacts (SBOMs, signatures) have another configuration, or say so."""
         return self.config.media_type in CONFIG_TYPES and not self.artifact_type
+
+    @property
+    def is_layered(self) -> bool:
+        """Whether it is an image with a file system; BuildKit's statements and cosign's signatures only look like one."""
+        layers = not self.layers or any(layer.media_type.startswith(_LAYERS) for layer in self.layers)
+        return self.is_image and layers
 
 
 class Index(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):

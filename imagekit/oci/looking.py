@@ -50,11 +50,16 @@ def inspect(parcel: Parcel) -> list[dict[str, Any]]:
             "digest": image.descriptor.digest,
             "media_type": image.descriptor.media_type,
             "annotations": _annotations(parcel.store, image.descriptor),
-            "platforms": [_platform(one) for one in runnables(parcel.store, image.descriptor)],
+            "platforms": [_platform(one) for one in layered(parcel.store, image.descriptor)],
             "referrers": [_referrer(parcel.store, one) for one in parcel.referrers],
         }
         for image in parcel.images
     ]
+
+
+def layered(store: BlobReader, root: Descriptor) -> Iterator[Runnable]:
+    """The images under `root` that have a file system, in order."""
+    return (one for one in runnables(store, root) if one.manifest.is_layered)
 
 
 def _annotations(store: BlobReader, root: Descriptor) -> dict[str, str]:

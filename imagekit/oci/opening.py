@@ -60,8 +60,8 @@ def open_parcel(word: Word, opened: ExitStack, cancellation: Cancellation) -> Pa
 
 def _registry_parcel(word: Word, opened: ExitStack, cancellation: Cancellation) -> Parcel:
     from imagekit.oci.reference import Reference
+    from imagekit.oci.referring import inside
     from imagekit.oci.registry import connected
-    from imagekit.oci.trees import walk
 
     reference = Reference.parse(word.text)
     repository = opened.enter_context(connected(reference, cancellation=cancellation))
@@ -69,7 +69,7 @@ def _registry_parcel(word: Word, opened: ExitStack, cancellation: Cancellation) 
     name = reference.tag or reference.repository.rpartition("/")[2]
     # an engine that loads a tag takes it from another image
     tag = reference.tag or ("" if reference.digest else "latest")
-    waiting = list(walk(repository, [root]).documents)
+    waiting = list(inside(repository, [root]))
     found: dict[str, Descriptor] = {}
     while waiting and len(found) < _MOST_REFERRERS:
         for referrer in repository.referrers(waiting.pop()):

@@ -14,7 +14,7 @@ import msgspec
 from imagekit.content import Digest, whole_file
 from imagekit.errors import ToolError, UsageError
 from imagekit.oci.blobs import BlobReader
-from imagekit.oci.copy import copy, select
+from imagekit.oci.copy import copy
 from imagekit.oci.documents import CONTAINERD_NAME, REF_NAME, Descriptor
 from imagekit.oci.hybrid import Hybrid, NamedImage, pieces, plan
 from imagekit.oci.opening import Parcel
@@ -71,18 +71,6 @@ def _nameable(to: Word) -> Place:
 
 def _not_a_name(text: str, instead: str) -> UsageError:
     return UsageError(f"{text}: a digest is what a copy gives, not where it goes", hint=f"write {instead}")
-
-
-def only_platform(parcel: Parcel, platform: Platform) -> Parcel:
-    """The same images for one platform, without their indexes, whose digests would promise the others too.
-
-    What refers to the index is left behind with it. Raises `UnreadableError` that lists what there is.
-    """
-    images = []
-    for image in parcel.images:
-        [found] = select(parcel.store, image.descriptor, [platform])
-        images.append(msgspec.structs.replace(image, descriptor=found))
-    return Parcel(parcel.store, tuple(images))
 
 
 def into_layout(parcel: Parcel, path: Path, name: str, cancellation: Cancellation) -> tuple[Sent, ...]:

@@ -8,7 +8,7 @@ import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -54,7 +54,7 @@ def image(capsys: pytest.CaptureFixture[str]) -> Image:
     return run
 
 
-def manifest(store: BlobStore, platform: str, content: bytes = b"program", **fields: Any) -> doc.Descriptor:
+def manifest(store: BlobStore, platform: str, content: bytes = b"program") -> doc.Descriptor:
     """An image of one layer for one platform."""
     named = Platform.parse(platform)
     layer = write_layer(store, [Entry("app", mode=0o555, content=content + platform.encode())], mtime=0)
@@ -68,7 +68,7 @@ def manifest(store: BlobStore, platform: str, content: bytes = b"program", **fie
     )
     kept = put(store, doc.encode(config), doc.CONFIG)
     content = doc.encode(doc.Manifest(config=kept, layers=(layer.descriptor,)))
-    return put(store, content, doc.MANIFEST, **{"platform": doc.PlatformObject.of(named)} | fields)
+    return put(store, content, doc.MANIFEST, platform=doc.PlatformObject.of(named))
 
 
 def index(store: BlobStore, *manifests: doc.Descriptor) -> doc.Descriptor:
@@ -205,3 +205,39 @@ def test_skopeo_reads_the_same_names(two: Layout, image: Image) -> None:
     image("copy", "oci:two:b", "oci:o/dh:t/h:latest")
     for word in ("docker-archive:named.tar:team/app:1.4", "oci:o/dh:t/h:latest"):
         subprocess.run(["skopeo", "inspect", "--config", word], check=True, capture_output=True)
+
+
+# --- platforms --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def single(here: Path) -> Layout:
+    """`oci:single`, with the image `app`: a manifest for linux/amd64, no index."""
+    layout = Layout.create(here / "single", durable=False)
+    return named(layout, app=manifest(layout, "linux/amd64").bare())
+
+
+@pytest.mark.parametrize("source", ["oci:single", "docker-archive:single.tar"])
+@pytest.mark.parametrize("to", ["oci:to", "docker-archive:to.tar"])
+def test_a_platform_that_a_single_image_is_not_for(
+    single: Layout, image: Image, here: Path, source: str, to: str
+) -> None:
+    image("copy", "oci:single", "docker-archive:single.tar")
+    done = image("copy", "--platform", "linux/s390x", source, to)
+    assert (done.code, done.out) == (4, [])
+    assert "has no linux/s390x; it offers linux/amd64" in done.last
+    assert not (here / to.partition(":")[2]).exists()
+    assert image("copy", "--platform", "linux/amd64/v1", source, to).code == 0
+
+
+def test_platforms_can_be_several(two: Layout, image: Image) -> None:
+    every = image("copy", "--platform", "linux/arm64/v8", "--platform", "linux/amd64", "oci:two:a", "oci:every")
+    assert every.out == [f"oci:every:a@{digest_of(two, 'a')}"]
+    one = image("copy", "--platform", "linux/arm64/v8", "oci:two:a", "oci:one")
+    assert one.code == 0
+    [shown] = json.loads("\n".join(image("inspect", one.out[0]).out))
+    assert [each["platform"] for each in shown["platforms"]] == ["linux/arm64"]
+    files = image("explain", "--platform", "linux/arm64", "--platform", "linux/amd64", "oci:two:a").out
+    assert [line.split()[0] for line in files] == ["a:linux/amd64", "a:linux/arm64"]
+    wrong = image("copy", "--platform", "linux", "oci:two:a", "oci:one")
+    assert (wrong.code, wrong.out) == (2, [])

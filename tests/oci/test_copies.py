@@ -22,11 +22,10 @@ from imagekit.oci.blobs import put
 from imagekit.oci.looking import explain, inspect, validate
 from imagekit.oci.opening import Parcel, open_parcel
 from imagekit.oci.removing import from_layout
-from imagekit.oci.sending import only_platform, send
+from imagekit.oci.sending import send
 from imagekit.oci.store import Layout
 from imagekit.oci.trees import runnables
 from imagekit.oci.words import parse
-from imagekit.platform import Platform
 from imagekit.workers import Cancellation
 
 pytestmark = pytest.mark.real
@@ -138,19 +137,6 @@ def test_an_archive_is_the_same_bytes_every_time(places: Kinds) -> None:
         copied(f"oci:{places.source.path}:app", word)
     one, other = (Path(word.partition(":")[2]).read_bytes() for word in words)
     assert one == other
-
-
-def test_one_platform_goes_without_its_index(places: Kinds) -> None:
-    word = places.word("layout")
-    with ExitStack() as opened:
-        parcel = open_parcel(parse(f"oci:{places.source.path}:app"), opened, Cancellation())
-        send(only_platform(parcel, Platform.parse("linux/arm64")), parse(word), Cancellation())
-        with pytest.raises(UnreadableError, match="has no linux/riscv64") as raised:
-            only_platform(parcel, Platform.parse("linux/riscv64"))
-    assert "linux/amd64, linux/arm64" in raised.value.hint
-    layout = Layout(Path(word.split(":")[1]))
-    [entry] = layout.index().manifests
-    assert [str(one.config.platform) for one in runnables(layout, entry)] == ["linux/arm64"]
 
 
 @pytest.mark.parametrize("kind", ["registry", "distribution", "docker-registry"])

@@ -11,10 +11,9 @@ import pytest
 from imagekit.errors import IntegrityError, StoppedError, UnreadableError
 from imagekit.oci import documents as doc
 from imagekit.oci.blobs import MissingBlobError, read_verified
-from imagekit.oci.copy import copy, missing, select
+from imagekit.oci.copy import copy, missing
 from imagekit.oci.store import Layout, Memory, put
 from imagekit.oci.trees import runnables, walk
-from imagekit.platform import Platform
 from imagekit.workers import Cancellation, Workers
 
 PLATFORMS = ("linux/amd64", "linux/arm64", "linux/arm/v7")
@@ -107,25 +106,6 @@ def test_what_the_source_lacks_is_named(image):
     assert layer.digest in missing_digests(partial, root)
     with pytest.raises(MissingBlobError, match="sha256:"):
         copy(partial, Memory(), root)
-
-
-def test_chosen_platforms_come_without_the_index(image):
-    source, root = image
-    destination = Memory()
-    chosen = [Platform("linux", "arm", "v7"), Platform("linux", "amd64")]
-    moved = copy(source, destination, root, platforms=chosen)
-    assert not destination.has(root.digest)
-    roots = select(source, root, chosen)
-    assert [str(each.platform.plain) for each in roots if each.platform] == ["linux/amd64", "linux/arm/v7"]
-    assert set(roots) <= moved
-    assert len(moved) == 6
-
-
-def test_a_platform_that_is_not_there_lists_those_that_are(image):
-    source, root = image
-    with pytest.raises(UnreadableError, match="no plan9/386") as raised:
-        copy(source, Memory(), root, platforms=[Platform("plan9", "386")])
-    assert raised.value.hint == "it offers linux/amd64, linux/arm/v7, linux/arm64"
 
 
 def test_a_foreign_layer_is_passed_over_unless_it_is_there():
