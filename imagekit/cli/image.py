@@ -23,6 +23,9 @@ OnlyPlatforms = Annotated[
     list[str] | None,
     typer.Option("--platform", metavar="OS/ARCH", help="Only this platform's image; repeatable."),
 ]
+Referrers = Annotated[
+    bool, typer.Option("--referrers/--no-referrers", help="SBOMs, signatures and all that refers to the image too.")
+]
 Format = Annotated[str, typer.Option("--format", metavar="text|json", help="What stdout gets.")]
 
 
@@ -30,9 +33,7 @@ def copy(
     source: Source,
     to: Annotated[str, typer.Argument(metavar="TO", help=f"{_PLACES}.")],
     platform: OnlyPlatforms = None,
-    referrers: Annotated[
-        bool, typer.Option("--referrers/--no-referrers", help="SBOMs, signatures and all that refers to the image too.")
-    ] = True,
+    referrers: Referrers = True,
     timeout: Timeout = None,
 ) -> None:
     """Copy an image, its digest kept, with what refers to it; what is there already is not moved again.
@@ -44,30 +45,28 @@ def copy(
 
     limit_time(timeout)
     with ExitStack() as opened:
-        parcel = _opened(source, opened, platform)
-        if not referrers:
-            parcel = type(parcel)(parcel.store, parcel.images)
+        parcel = _opened(source, opened, platform, referrers=referrers)
         for sent in send(parcel, parse(to), SWITCH):
             print(line(sent.where))
 
 
-def inspect(subject: Source, timeout: Timeout = None) -> None:
+def inspect(subject: Source, referrers: Referrers = True, timeout: Timeout = None) -> None:
     """Print an image's manifests, configurations, layers and referrers as JSON; no layer is read."""
     from imagekit.content import readable_json
     from imagekit.oci.looking import inspect
 
     limit_time(timeout)
     with ExitStack() as opened:
-        sys.stdout.write(readable_json(inspect(_opened(subject, opened))).decode())
+        sys.stdout.write(readable_json(inspect(_opened(subject, opened, referrers=referrers))).decode())
 
 
-def validate(subject: Source, timeout: Timeout = None) -> None:
+def validate(subject: Source, referrers: Referrers = True, timeout: Timeout = None) -> None:
     """Read an image whole: every digest, every layer's diff id, every platform. Exit 5: a promise is not kept."""
     from imagekit.oci.looking import validate
 
     limit_time(timeout)
     with ExitStack() as opened:
-        broken = list(validate(_opened(subject, opened), SWITCH))
+        broken = list(validate(_opened(subject, opened, referrers=referrers), SWITCH))
     for sentence in broken:
         print(line(sentence), file=sys.stderr)
     if broken:
@@ -92,7 +91,7 @@ def list_(
                 print(line(tag))
         return
     with ExitStack() as opened:
-        for image in _opened(place, opened).images:
+        for image in _opened(place, opened, referrers=False).images:
             print(line(f"{image.ref_name} {image.descriptor.digest}"))
 
 
@@ -135,7 +134,7 @@ def explain(subject: Source, platform: OnlyPlatforms = None, form: Format = "tex
     limit_time(timeout)
     choice("--format", form, ("text", "json"))
     with ExitStack() as opened:
-        parcel = _opened(subject, opened, platform)
+        parcel = _opened(subject, opened, platform, referrers=False)
         for image in parcel.images:
             for one in layered(parcel.store, image.descriptor):
                 for found in explain(parcel.store, one):
@@ -150,11 +149,11 @@ def explain(subject: Source, platform: OnlyPlatforms = None, form: Format = "tex
                         )
 
 
-def _opened(subject: str, opened: ExitStack, platforms: Sequence[str] | None = None) -> Parcel:
+def _opened(subject: str, opened: ExitStack, platforms: Sequence[str] | None = None, *, referrers: bool) -> Parcel:
     from imagekit.oci.narrowing import only_platforms
     from imagekit.oci.opening import open_parcel
     from imagekit.oci.words import parse
     from imagekit.platform import Platform
 
     wanted = [Platform.parse(platform) for platform in platforms or ()]
-    return only_platforms(open_parcel(parse(subject), opened, SWITCH), wanted)
+    return only_platforms(open_parcel(parse(subject), opened, SWITCH, referrers=referrers), wanted)

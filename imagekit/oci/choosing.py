@@ -68,20 +68,20 @@ class Stores:
         return self._stores[-1]
 
 
-def choose(argument: str, opened: ExitStack, *, bare: bool = False) -> Chosen:
+def choose(argument: str, opened: ExitStack, *, every: bool = False, referrers: bool = True) -> Chosen:
     """What `oci:DIR[:NAME]`, `oci-archive:FILE[:NAME]` or `bundle:FILE[:NAME]` means; files close with `opened`.
 
-    Without NAME it is every named image there is, or the only one. `bare` takes all where none has a name, and leaves
-    referrers aside, so that no document below the images is read. Nothing is verified but digests: who made a bundle is
-    the question of `bundle verify`. Raises `UsageError` for another kind and `UnreadableError` for a missing image.
+    Without NAME it is every named image there is, or the only one; with `every` all of them where none has a name. No
+    document below the images is read without `referrers`. Nothing is verified but digests: who made a bundle is the
+    question of `bundle verify`. Raises `UsageError` for another kind and `UnreadableError` for a missing image.
     """
     kind, colon, rest = argument.partition(":")
     if not colon or not rest or kind not in ("oci", "oci-archive", "bundle"):
         raise UsageError(f"{argument!r} is not an image that a bundle can be made of", hint=f"write {_KINDS}")
     place = Place.parse(rest)
     store, index = _open(kind, place.path, opened)
-    images = tuple(_named(entry, place.path) for entry in _wanted(index, place, argument, every=bare))
-    if bare:
+    images = tuple(_named(entry, place.path) for entry in _wanted(index, place, argument, every=every))
+    if not referrers:
         return Chosen(store, images, ())
     roots = [image.descriptor for image in images]
     return Chosen(store, images, tuple(reaching(store, _with_subject(store, index), roots)))

@@ -138,7 +138,7 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, 
 
     @property
     def is_layered(self) -> bool:
-        """Whether it is an image with a file system; BuildKit's statements and cosign's signatures only look like one."""
+        """Whether it is an image with a file system; BuildKit's statements and cosign's signatures look like one."""
         layers = not self.layers or any(layer.media_type.startswith(_LAYERS) for layer in self.layers)
         return self.is_image and layers
 

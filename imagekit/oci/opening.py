@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from imagekit.errors import UsageError
+from imagekit.content import Digest
+from imagekit.errors import NetworkError, UnreadableError, UsageError
 from imagekit.oci.blobs import BlobReader
 from imagekit.oci.documents import REF_NAME, Descriptor
 from imagekit.oci.hybrid import NamedImage
@@ -18,6 +19,7 @@ from imagekit.oci.words import Kind, Word
 from imagekit.workers import Cancellation
 
 if TYPE_CHECKING:
+    from imagekit.oci.repository import Repository
     from imagekit.oci.saved import Saved
 
 _MOST_REFERRERS = 10_000
@@ -38,13 +40,16 @@ class Parcel(msgspec.Struct, frozen=True):
     referrers: tuple[Descriptor, ...] = ()
 
 
-def open_parcel(word: Word, opened: ExitStack, cancellation: Cancellation) -> Parcel:
-    """What a copy takes from an argument; files and connections close with `opened`. Raises as `open_images` does."""
+def open_parcel(word: Word, opened: ExitStack, cancellation: Cancellation, *, referrers: bool = True) -> Parcel:
+    """What a copy takes from an argument; files and connections close with `opened`. Raises as `open_images` does.
+
+    Without `referrers` nobody is asked for them.
+    """
     match word.kind:
         case Kind.OCI | Kind.OCI_ARCHIVE | Kind.BUNDLE:
             from imagekit.oci.choosing import choose
 
-            chosen = choose(word.text, opened)
+            chosen = choose(word.text, opened, referrers=referrers)
             return Parcel(chosen.store, chosen.images, chosen.referrers)
         case Kind.DOCKER_ARCHIVE:
             place = Place.parse(word.rest)
@@ -54,13 +59,12 @@ def open_parcel(word: Word, opened: ExitStack, cancellation: Cancellation) -> Pa
             saved = _open_saved(_saved_by_engine(word, opened, cancellation), opened)
             return Parcel(saved, saved.images)
         case Kind.REGISTRY:
-            return _registry_parcel(word, opened, cancellation)
+            return _registry_parcel(word, opened, cancellation, referrers)
     raise UsageError(f"{word.text} is a path, not an image", hint=f"write oci:{word.text} for a layout")
 
 
-def _registry_parcel(word: Word, opened: ExitStack, cancellation: Cancellation) -> Parcel:
+def _registry_parcel(word: Word, opened: ExitStack, cancellation: Cancellation, referrers: bool) -> Parcel:
     from imagekit.oci.reference import Reference
-    from imagekit.oci.referring import inside
     from imagekit.oci.registry import connected
 
     reference = Reference.parse(word.text)
@@ -69,15 +73,31 @@ def _registry_parcel(word: Word, opened: ExitStack, cancellation: Cancellation) 
     name = reference.tag or reference.repository.rpartition("/")[2]
     # an engine that loads a tag takes it from another image
     tag = reference.tag or ("" if reference.digest else "latest")
+    tags = (f"{reference.name}:{tag}",) if tag else ()
+    found = _referrers(repository, root) if referrers else ()
+    return Parcel(repository, (NamedImage(root.bare(), name, tags),), found)
+
+
+def _referrers(repository: Repository, root: Descriptor) -> tuple[Descriptor, ...]:
+    """What refers to the image, its platforms, or to these; raises `NetworkError` where the registry does not say."""
+    from imagekit.oci.referring import inside
+
     waiting = list(inside(repository, [root]))
     found: dict[str, Descriptor] = {}
     while waiting and len(found) < _MOST_REFERRERS:
-        for referrer in repository.referrers(waiting.pop()):
+        for referrer in _asked(repository, waiting.pop()):
             if referrer.digest not in found:
-                found[referrer.digest] = referrer
+                found[referrer.digest] = referrer.bare()
                 waiting.append(referrer.digest)
-    tags = (f"{reference.name}:{tag}",) if tag else ()
-    return Parcel(repository, (NamedImage(root.bare(), name, tags),), tuple(one.bare() for one in found.values()))
+    return tuple(found.values())
+
+
+def _asked(repository: Repository, digest: Digest) -> tuple[Descriptor, ...]:
+    try:
+        return repository.referrers(digest)
+    except (NetworkError, UnreadableError) as error:
+        error.hint = "; ".join(filter(None, (error.hint, "--no-referrers leaves out SBOMs and signatures")))
+        raise
 
 
 def open_images(word: Word, opened: ExitStack, cancellation: Cancellation) -> Held:
@@ -102,7 +122,7 @@ def open_images(word: Word, opened: ExitStack, cancellation: Cancellation) -> He
 def _layout(word: Word, opened: ExitStack) -> Held:
     from imagekit.oci.choosing import choose
 
-    chosen = choose(word.text, opened, bare=True)
+    chosen = choose(word.text, opened, every=True, referrers=False)
     asked = Place.parse(word.rest)
     if asked.name or asked.digest:
         return Held(chosen.store, tuple((word.text, image.descriptor) for image in chosen.images))

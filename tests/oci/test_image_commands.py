@@ -97,3 +97,40 @@ def test_engines_and_skopeo_load_an_image_without_a_tag(
         assert shown.stdout.removeprefix("sha256:").strip() == f"{identity.removeprefix('sha256:')} []"
         subprocess.run([*engine, "rmi", identity], check=True, capture_output=True)
     subprocess.run(["skopeo", "inspect", "docker-archive:hello.tar"], check=True, capture_output=True)
+
+
+# --- what a registry is asked -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["copy", "--no-referrers", "IMAGE", "oci:to"],
+        ["copy", "--no-referrers", "IMAGE", "docker-archive:to.tar"],
+        ["inspect", "--no-referrers", "IMAGE"],
+        ["validate", "--no-referrers", "IMAGE"],
+        ["explain", "IMAGE"],
+        ["list", "IMAGE"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_referrers_that_nobody_wants_are_not_asked_for(
+    layout: Layout, image: Image, little, answers, words: list[str]
+) -> None:
+    image("copy", "oci:source:app", f"{little.host}/team/hello:1.0")
+    little.seen.clear()
+    little.fail("GET", "/referrers/", answers.of(403), times=100)
+    done = image(*(word.replace("IMAGE", f"{little.host}/team/hello:1.0") for word in words))
+    assert done.code == 0, done.err
+    assert little.calls("GET", "/referrers/") == []
+
+
+@pytest.mark.parametrize("words", [["copy", "IMAGE", "oci:to"], ["inspect", "IMAGE"], ["validate", "IMAGE"]])
+def test_a_registry_that_does_not_tell_referrers_can_do_without(
+    layout: Layout, image: Image, little, answers, words: list[str]
+) -> None:
+    image("copy", "oci:source:app", f"{little.host}/team/hello:1.0")
+    little.fail("GET", "/referrers/", answers.of(403), times=100)
+    done = image(*(word.replace("IMAGE", f"{little.host}/team/hello:1.0") for word in words))
+    assert (done.code, done.out) == (6, [])
+    assert "--no-referrers" in done.err.splitlines()[-1]
