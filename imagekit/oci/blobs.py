@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 from imagekit.content import CHUNK, Digest, Readable, digest_of
 from imagekit.errors import IntegrityError, UnreadableError
-from imagekit.oci.documents import DOCUMENT_LIMIT, Descriptor
+from imagekit.oci.documents import DOCUMENT_LIMIT, FOREIGN_LAYERS, Descriptor
 
 
 class MissingBlobError(UnreadableError):
@@ -149,6 +149,11 @@ def read_verified(store: BlobReader, promised: Descriptor, limit: int = DOCUMENT
 def open_verified(store: BlobReader, promised: Descriptor) -> VerifyingReader:
     """The blob as a stream that is checked while it is read; the caller closes."""
     return VerifyingReader(store.open(promised.digest), promised, str(store))
+
+
+def lives_elsewhere(store: BlobReader, blob: Descriptor) -> bool:
+    """Whether it is a layer that is not distributed with its image, nor here; it is never fetched from its `urls`."""
+    return blob.media_type in FOREIGN_LAYERS and not store.has(blob.digest)
 
 
 def put(store: BlobStore, content: bytes, media_type: str, **fields: Any) -> Descriptor:

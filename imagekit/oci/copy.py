@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 
-from imagekit.oci.blobs import BlobReader, BlobStore, Gathered, Mounting, Sorting
-from imagekit.oci.documents import FOREIGN_LAYERS, Descriptor
+from imagekit.oci.blobs import BlobReader, BlobStore, Gathered, Mounting, Sorting, lives_elsewhere
+from imagekit.oci.documents import Descriptor
 from imagekit.oci.parts import sweep
 from imagekit.oci.store import Layout
 from imagekit.oci.streams import OnDemand
@@ -32,7 +32,7 @@ def copy(
         for node in tree.documents.values():
             destination.learn(node.descriptor)
     absent = [
-        blob for blob in tree.blobs.values() if not _passed_over(source, blob) and not _is_there(destination, blob)
+        blob for blob in tree.blobs.values() if not lives_elsewhere(source, blob) and not _is_there(destination, blob)
     ]
     several = workers or Workers(1, Cancellation())
     moved = {blob for blob, _ in several.each(lambda blob: _move(source, destination, blob), absent)}
@@ -44,11 +44,6 @@ def copy(
     if isinstance(destination, Layout):
         sweep(destination.path, destination.has)
     return frozenset(moved)
-
-
-def _passed_over(source: BlobReader, blob: Descriptor) -> bool:
-    """A layer that says its bytes live elsewhere is never fetched from there."""
-    return blob.media_type in FOREIGN_LAYERS and not source.has(blob.digest)
 
 
 def _is_there(destination: BlobStore, blob: Descriptor) -> bool:

@@ -17,7 +17,7 @@ import msgspec
 from imagekit.content import CHUNK, Digest, canonical_json, digest_of, hex_of
 from imagekit.errors import UsageError
 from imagekit.oci import tar
-from imagekit.oci.blobs import BlobReader, open_verified
+from imagekit.oci.blobs import BlobReader, lives_elsewhere, open_verified
 from imagekit.oci.documents import (
     CONTAINERD_NAME,
     REF_NAME,
@@ -71,11 +71,13 @@ def plan(
     referrers: Sequence[Descriptor] = (),
     extra_files: Mapping[str, bytes] | None = None,
     prefer: Platform = DOCKER_PLATFORM,
+    lacking: bool = False,
 ) -> Hybrid:
     """What the tar will hold; reads and verifies every manifest, index and configuration, no layer.
 
     `referrers` (what has a `subject`) go in unnamed. Docker gets the platform `prefer` of an index, else its first
-    linux one; an image without linux is in the layout only. Raises `UsageError` for names that clash or cannot stand,
+    linux one; an image without linux is in the layout only. With `lacking` layers that live elsewhere may be left out,
+    and docker does not get an image that has some. Raises `UsageError` for names that clash or cannot stand,
     `MissingBlobError`, `IntegrityError` and `UnreadableError` for a store that breaks its promises.
     """
     _check_names(images, extra_files or {})
@@ -83,12 +85,15 @@ def plan(
     files = dict(extra_files or {})
     files["oci-layout"] = canonical_json({"imageLayoutVersion": "1.0.0"})
     files["index.json"] = encode(_index(images, referrers))
-    for_docker = tuple(docker_choice(list(runnables(store, image.descriptor, tree)), prefer) for image in images)
+    elsewhere = {blob.digest for blob in tree.blobs.values() if lacking and lives_elsewhere(store, blob)}
+    choices = (docker_choice(list(runnables(store, image.descriptor, tree)), prefer) for image in images)
+    for_docker = tuple(one if one and elsewhere.isdisjoint(_layers(one)) else None for one in choices)
     files["manifest.json"] = canonical_json(
         [_docker_entry(image, one) for image, one in zip(images, for_docker, strict=True) if one is not None]
     )
     blobs = {**{digest: node.descriptor for digest, node in tree.documents.items()}, **tree.blobs}
-    return Hybrid(files, tuple(sorted(blobs.values(), key=lambda blob: (blob.size, blob.digest))), for_docker)
+    here = [blob for digest, blob in blobs.items() if digest not in elsewhere]
+    return Hybrid(files, tuple(sorted(here, key=lambda blob: (blob.size, blob.digest))), for_docker)
 
 
 def pieces(hybrid: Hybrid, store: BlobReader, signatures: Mapping[str, bytes] | None = None) -> Iterator[bytes]:
@@ -157,9 +162,13 @@ def docker_choice(images: Sequence[Runnable], prefer: Platform = DOCKER_PLATFORM
     return next(iter([*exact, *near, *linux]), None)
 
 
+def _layers(one: Runnable) -> Iterator[Digest]:
+    return (layer.digest for layer in one.manifest.layers)
+
+
 def _docker_entry(image: NamedImage, chosen: Runnable) -> dict[str, object]:
     return {
         "Config": blob_path(chosen.manifest.config.digest),
         "RepoTags": list(image.docker_tags),
-        "Layers": [blob_path(layer.digest) for layer in chosen.manifest.layers],
+        "Layers": [blob_path(digest) for digest in _layers(chosen)],
     }

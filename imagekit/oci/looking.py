@@ -9,7 +9,7 @@ import msgspec
 
 from imagekit.content import Digest
 from imagekit.errors import ImagekitError
-from imagekit.oci.blobs import BlobReader, open_verified, read_verified
+from imagekit.oci.blobs import BlobReader, lives_elsewhere, open_verified, read_verified
 from imagekit.oci.documents import Descriptor, History, Index, Manifest, decode_config, decode_document
 from imagekit.oci.headers import FILE, FOLDER, HARD_LINK, LINK, heads
 from imagekit.oci.inflate import Inflated
@@ -105,7 +105,7 @@ def _told(one: Runnable) -> list[tuple[str, str]]:
 def validate(parcel: Parcel, cancellation: Cancellation) -> Iterator[str]:
     """A sentence for everything that is not as promised: each blob's bytes, each layer's diff id, their number.
 
-    Reads everything once. An image that keeps its promises gives nothing.
+    Reads everything once, but for layers that live elsewhere. An image that keeps its promises gives nothing.
     """
     checked: set[Digest] = set()
     for root in (*(image.descriptor for image in parcel.images), *parcel.referrers):
@@ -116,13 +116,13 @@ def validate(parcel: Parcel, cancellation: Cancellation) -> Iterator[str]:
             continue
         for blob in tree.blobs.values():
             cancellation.check()
-            if blob.digest not in checked:
+            if blob.digest not in checked and not lives_elsewhere(parcel.store, blob):
                 checked.add(blob.digest)
                 yield from _broken_blob(parcel.store, blob)
         for node in tree.documents.values():
             if isinstance(node.document, Index):
                 yield from _broken_index(parcel.store, node.document)
-            elif node.document.is_image:
+            elif node.document.is_layered:
                 yield from _broken_image(parcel.store, node.descriptor, node.document)
 
 
@@ -158,6 +158,8 @@ def _broken_image(store: BlobReader, descriptor: Descriptor, manifest: Manifest)
             yield f"{descriptor.digest} has {counted}"
             return
         for layer, diff_id in zip(manifest.layers, diff_ids, strict=True):
+            if lives_elsewhere(store, layer):
+                continue
             with Inflated(store, layer) as tar:
                 if (found := tar.finish()) != diff_id:
                     yield f"layer {layer.digest} unpacks to {found}, and {descriptor.digest} promises {diff_id}"
@@ -166,11 +168,13 @@ def _broken_image(store: BlobReader, descriptor: Descriptor, manifest: Manifest)
 
 
 def explain(store: BlobReader, one: Runnable) -> Iterator[Origin]:
-    """Every entry of every layer, lowest layer first, in the order of its tar.
+    """Every entry of every layer that is here, lowest layer first, in the order of its tar.
 
     Raises `IntegrityError` or `FormatError` for a layer that is not what it should be.
     """
     for layer, (made, why) in zip(one.manifest.layers, _told(one), strict=False):
+        if lives_elsewhere(store, layer):
+            continue
         with Inflated(store, layer) as source:
             for head in heads(source, tuple(_KINDS)):
                 yield Origin(

@@ -96,7 +96,7 @@ def into_oci_archive(parcel: Parcel, to: Place) -> tuple[Sent, ...]:
     """Write one tar that is an OCI archive and, for what runs on linux, a docker archive too (see `hybrid`)."""
     images = _renamed(parcel.images, to.name)
     _check_file(Kind.OCI_ARCHIVE, to.path)
-    _write_tar(plan(parcel.store, images, referrers=parcel.referrers), parcel.store, to.path)
+    _write_tar(plan(parcel.store, images, referrers=parcel.referrers, lacking=True), parcel.store, to.path)
     return tuple(_sent(Kind.OCI_ARCHIVE, to.path, image.ref_name, image.descriptor.digest) for image in images)
 
 
@@ -107,7 +107,7 @@ def into_docker_archive(parcel: Parcel, to: Place) -> tuple[Sent, ...]:
     """
     images = tuple(_without_tag(image) for image in _tagged(parcel.images, to.name))
     _check_file(Kind.DOCKER_ARCHIVE, to.path)
-    hybrid = plan(parcel.store, images, referrers=parcel.referrers)
+    hybrid = plan(parcel.store, images, referrers=parcel.referrers, lacking=True)
     chosen = _runnable(parcel.store, images, hybrid, "docker archives take")
     _write_tar(hybrid, parcel.store, to.path)
     return tuple(
@@ -135,17 +135,21 @@ def _write_tar(hybrid: Hybrid, store: BlobReader, path: Path) -> None:
 
 
 def _runnable(store: BlobReader, images: Sequence[NamedImage], hybrid: Hybrid, who_takes: str) -> tuple[Runnable, ...]:
-    """What docker's own format has of each image; raises `UsageError` for one that has nothing for linux."""
+    """What docker's own format has of each image; raises `UsageError` for one that it cannot hold."""
     for image, one in zip(images, hybrid.for_docker, strict=True):
         if one is None:
-            found = runnables(store, image.descriptor)
-            platforms = ", ".join(sorted({str(each.config.platform) for each in found}))
-            held = f"{platforms} only" if platforms else "nothing that an engine could start"
-            raise UsageError(
-                f"{image.ref_name or image.descriptor.digest} holds {held}; {who_takes} linux",
-                hint="copy it to oci:DIR or oci-archive:FILE",
-            )
+            why = _not_for_docker(store, image, who_takes)
+            raise UsageError(why, hint="copy it to oci:DIR or oci-archive:FILE")
     return tuple(one for one in hybrid.for_docker if one is not None)
+
+
+def _not_for_docker(store: BlobReader, image: NamedImage, who_takes: str) -> str:
+    called = image.ref_name or image.descriptor.digest
+    found = list(runnables(store, image.descriptor))
+    if any(one.config.os == "linux" for one in found):
+        return f"{called} has layers that are not distributed with it and not in {store}; {who_takes} whole images"
+    platforms = ", ".join(sorted({str(each.config.platform) for each in found}))
+    return f"{called} holds {f'{platforms} only' if found else 'nothing that could start'}; {who_takes} linux"
 
 
 def into_engine(parcel: Parcel, engine: str, name: str, cancellation: Cancellation) -> tuple[Sent, ...]:
@@ -157,7 +161,7 @@ def into_engine(parcel: Parcel, engine: str, name: str, cancellation: Cancellati
         own = Platform.parse(found.version().platform)
         sent = []
         for image in images:
-            hybrid = plan(parcel.store, [image], prefer=own)
+            hybrid = plan(parcel.store, [image], prefer=own, lacking=True)
             _runnable(parcel.store, [image], hybrid, f"{found} takes")
             archive = pieces(hybrid, parcel.store)
             loaded = load_whole(found, archive, image.docker_tags, cancellation=cancellation)

@@ -16,7 +16,7 @@ import pytest
 from imagekit.cli.main import main
 from imagekit.oci import documents as doc
 from imagekit.oci.layers import Entry, write_layer
-from imagekit.oci.store import BlobStore, Layout, put
+from imagekit.oci.store import BlobStore, Layout, put, read_verified
 from imagekit.platform import Platform
 
 LAST = re.compile(r"imagekit: exit (\d+): (.*)")
@@ -241,3 +241,46 @@ def test_platforms_can_be_several(two: Layout, image: Image) -> None:
     assert [line.split()[0] for line in files] == ["a:linux/amd64", "a:linux/arm64"]
     wrong = image("copy", "--platform", "linux", "oci:two:a", "oci:one")
     assert (wrong.code, wrong.out) == (2, [])
+
+
+# --- layers that live elsewhere ---------------------------------------------------------------------------------------
+
+FOREIGN = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
+
+
+@pytest.fixture
+def foreign(here: Path) -> Layout:
+    """`oci:foreign`, with the image `app` for linux: a layer that is there, and one that is not."""
+    layout = Layout.create(here / "foreign", durable=False)
+    there, elsewhere = (
+        write_layer(store, [Entry("app", mode=0o555, content=content)], mtime=0)
+        for store, content in ((layout, b"here"), (Layout.create(here / "elsewhere"), b"there"))
+    )
+    layer = doc.Descriptor(FOREIGN, elsewhere.descriptor.digest, elsewhere.descriptor.size, ("https://192.0.2.1/x",))
+    rootfs = doc.RootFS(diff_ids=(there.diff_id, elsewhere.diff_id))
+    config = put(layout, doc.encode(doc.ImageConfig(architecture="amd64", os="linux", rootfs=rootfs)), doc.CONFIG)
+    content = doc.encode(doc.Manifest(config=config, layers=(there.descriptor, layer)))
+    return named(layout, app=put(layout, content, doc.MANIFEST))
+
+
+def test_a_layer_that_lives_elsewhere_is_done_without_where_a_format_can(foreign: Layout, image: Image) -> None:
+    for word in ("oci-archive:to.tar", "oci:to"):
+        done = image("copy", "oci:foreign:app", word)
+        assert done.code == 0, done.err
+        assert image("copy", done.out[0], "oci:again:app").code == 0
+        assert image("validate", done.out[0])[:2] == (0, [])
+        files = image("explain", done.out[0])
+        assert (files.code, len(files.out)) == (0, 1)
+    assert tags("to.tar") == []
+
+
+def test_docker_archives_take_no_image_that_lacks_a_layer(foreign: Layout, image: Image, here: Path) -> None:
+    done = image("copy", "oci:foreign:app", "docker-archive:to.tar")
+    assert (done.code, done.out) == (2, [])
+    assert "app has layers that are not distributed with it and not in oci:foreign" in done.last
+    assert not (here / "to.tar").exists()
+    [_, layer] = doc.decode_manifest(read_verified(foreign, foreign.resolve("app"))).layers
+    with Layout(here / "elsewhere").open(layer.digest) as stream:
+        foreign.add(stream, layer.bare())
+    assert image("copy", "oci:foreign:app", "docker-archive:to.tar").code == 0
+    assert image("validate", "docker-archive:to.tar").code == 0
