@@ -24,13 +24,12 @@ from imagekit.oci.documents import (
 from imagekit.oci.hybrid import NamedImage
 from imagekit.oci.members import TarStore, canonical, foreign
 from imagekit.oci.places import Place
-from imagekit.oci.referring import reaching, readable
+from imagekit.oci.referrers import is_bookkeeping, is_fallback, tag_of, tagged_subject, unnamed
+from imagekit.oci.referring import reaching, readable, subject_of
 from imagekit.oci.sealed import Opened
 from imagekit.oci.store import Layout
 
 _KINDS = "oci:DIR[:NAME], oci-archive:FILE[:NAME], bundle:FILE[:NAME]"
-_FALLBACK = re.compile(r"sha256-[0-9a-f]{64}")
-"""What a registry without a referrers API calls the index of an image's referrers (distribution spec 1.1)."""
 _NOT_IN_A_NAME = re.compile(r"[^a-z0-9]+")
 
 
@@ -80,7 +79,7 @@ def choose(argument: str, opened: ExitStack, *, every: bool = False, referrers: 
         raise UsageError(f"{argument!r} is not an image that a bundle can be made of", hint=f"write {_KINDS}")
     place = Place.parse(rest)
     store, index = _open(kind, place.path, opened)
-    images = tuple(_named(entry, place.path) for entry in _wanted(index, place, argument, every=every))
+    images = tuple(_named(entry, place.path) for entry in _wanted(store, index, place, argument, every=every))
     if not referrers:
         return Chosen(store, images, ())
     roots = [image.descriptor for image in images]
@@ -114,13 +113,11 @@ def _open(kind: str, path: Path, opened: ExitStack) -> tuple[BlobReader, Index]:
     return store, decode_index(store.read_file("index.json", DOCUMENT_LIMIT))
 
 
-def _wanted(index: Index, place: Place, argument: str, *, every: bool) -> tuple[Descriptor, ...]:
-    named = tuple(entry for entry in index.manifests if REF_NAME in entry.annotations and not _is_fallback(entry))
+def _wanted(store: BlobReader, index: Index, place: Place, argument: str, *, every: bool) -> tuple[Descriptor, ...]:
+    names = ((entry, entry.annotations.get(REF_NAME)) for entry in index.manifests)
+    named = tuple(entry for entry, name in names if name is not None and not is_bookkeeping(name))
     asked = bool(place.name or place.digest)
-    if asked:
-        found = _meant(index.manifests, named, place)
-    else:
-        found = named or tuple(entry for entry in index.manifests if not entry.artifact_type)
+    found = _meant(index.manifests, named, place) if asked else named or _without_names(store, index)
     if (len(found) == 1 and found[0].is_document) or (found and not asked and (found == named or every)):
         return found
     known = ", ".join(sorted(entry.annotations[REF_NAME] for entry in named)) or "no named image"
@@ -128,6 +125,12 @@ def _wanted(index: Index, place: Place, argument: str, *, every: bool) -> tuple[
         f"{argument} is {'no' if not found else 'more than one'} image",
         hint=f"add :NAME; it holds {known}",
     )
+
+
+def _without_names(store: BlobReader, index: Index) -> tuple[Descriptor, ...]:
+    """The images of a list in which none has a name: what refers to another entry is none."""
+    found = tuple(entry for entry in index.manifests if not entry.artifact_type and not tag_of(entry))
+    return found if len(found) < 2 else tuple(entry for entry in found if subject_of(store, entry) is None)
 
 
 def _meant(entries: Sequence[Descriptor], named: Sequence[Descriptor], place: Place) -> tuple[Descriptor, ...]:
@@ -151,14 +154,13 @@ def _named(entry: Descriptor, path: Path) -> NamedImage:
     return NamedImage(entry, ref_name, (full or f"imagekit.local/{local}:latest",))
 
 
-def _is_fallback(entry: Descriptor) -> bool:
-    return bool(_FALLBACK.fullmatch(entry.annotations.get(REF_NAME, "")))
-
-
 def _with_subject(store: BlobReader, index: Index) -> Iterator[tuple[Descriptor, Digest | None]]:
     """Every entry that refers to something, with what that is; None for an unnamed one that cannot be read."""
     for entry in index.manifests:
         if not entry.is_document:
+            continue
+        if subject := tagged_subject(entry):
+            yield unnamed(entry), subject
             continue
         document = readable(store, entry)
         if document is None:
@@ -166,5 +168,5 @@ def _with_subject(store: BlobReader, index: Index) -> Iterator[tuple[Descriptor,
                 yield entry, None
         elif document.subject is not None:
             yield entry, document.subject.digest
-        elif _is_fallback(entry) and isinstance(document, Index):
+        elif is_fallback(entry.annotations.get(REF_NAME, "")) and isinstance(document, Index):
             yield from _with_subject(store, document)

@@ -14,6 +14,7 @@ from imagekit.oci.documents import Descriptor, History, Index, Manifest, decode_
 from imagekit.oci.headers import FILE, FOLDER, HARD_LINK, LINK, heads
 from imagekit.oci.inflate import Inflated
 from imagekit.oci.opening import Parcel
+from imagekit.oci.referrers import tag_of, tagged_subject
 from imagekit.oci.trees import Runnable, runnables, walk
 from imagekit.workers import Cancellation
 
@@ -91,8 +92,14 @@ def _platform(one: Runnable) -> dict[str, Any]:
 def _referrer(store: BlobReader, descriptor: Descriptor) -> dict[str, Any]:
     document = decode_document(read_verified(store, descriptor), descriptor.media_type)
     kind = document.artifact_type or (document.config.media_type if isinstance(document, Manifest) else "")
-    subject = document.subject.digest if document.subject else None
-    return {"digest": descriptor.digest, "artifact_type": kind, "subject": subject, "size": descriptor.size}
+    subject = document.subject.digest if document.subject else tagged_subject(descriptor)
+    return {
+        "digest": descriptor.digest,
+        "artifact_type": kind,
+        "subject": subject,
+        "size": descriptor.size,
+        "tag": tag_of(descriptor),
+    }
 
 
 def _told(one: Runnable) -> list[tuple[str, str]]:

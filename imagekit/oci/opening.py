@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -16,13 +16,15 @@ from imagekit.oci.documents import REF_NAME, Descriptor
 from imagekit.oci.hybrid import NamedImage
 from imagekit.oci.places import Place
 from imagekit.oci.words import Kind, Word
-from imagekit.workers import Cancellation
+from imagekit.workers import Cancellation, Workers
 
 if TYPE_CHECKING:
     from imagekit.oci.repository import Repository
     from imagekit.oci.saved import Saved
 
 _MOST_REFERRERS = 10_000
+_QUESTIONS = 4
+"""At a time, as many as a registry gets connections."""
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -33,7 +35,10 @@ class Held(msgspec.Struct, frozen=True):
 
 
 class Parcel(msgspec.Struct, frozen=True):
-    """Images of one store with their names, and every manifest that has one of them, or each other, as its subject."""
+    """Images of one store with their names, and every manifest that refers to one of them, or to these.
+
+    It has its subject in itself, or one of cosign's tags noted on it (`referrers.TAG`).
+    """
 
     store: BlobReader
     images: tuple[NamedImage, ...]
@@ -74,27 +79,36 @@ def _registry_parcel(word: Word, opened: ExitStack, cancellation: Cancellation, 
     # an engine that loads a tag takes it from another image
     tag = reference.tag or ("" if reference.digest else "latest")
     tags = (f"{reference.name}:{tag}",) if tag else ()
-    found = _referrers(repository, root) if referrers else ()
+    found = _referrers(repository, root, cancellation) if referrers else ()
     return Parcel(repository, (NamedImage(root.bare(), name, tags),), found)
 
 
-def _referrers(repository: Repository, root: Descriptor) -> tuple[Descriptor, ...]:
+def _referrers(repository: Repository, root: Descriptor, cancellation: Cancellation) -> tuple[Descriptor, ...]:
     """What refers to the image, its platforms, or to these; raises `NetworkError` where the registry does not say."""
     from imagekit.oci.referring import inside
 
-    waiting = list(inside(repository, [root]))
-    found: dict[str, Descriptor] = {}
-    while waiting and len(found) < _MOST_REFERRERS:
-        for referrer in _asked(repository, waiting.pop()):
-            if referrer.digest not in found:
-                found[referrer.digest] = referrer.bare()
-                waiting.append(referrer.digest)
+    workers = Workers(_QUESTIONS, cancellation)
+    level = list(inside(repository, [root]))
+    found: dict[Digest, Descriptor] = {}
+    while level and len(found) < _MOST_REFERRERS:
+        told = dict(workers.each(lambda digest: _refer_to(repository, digest), level))
+        new = {one.digest: one for digest in level for one in told[digest] if one.digest not in found}
+        found.update(new)
+        level = list(new)
     return tuple(found.values())
 
 
-def _asked(repository: Repository, digest: Digest) -> tuple[Descriptor, ...]:
+def _refer_to(repository: Repository, digest: Digest) -> list[Descriptor]:
+    """What has the digest as its subject, and what cosign keeps of it under tags."""
+    from imagekit.oci.blobs import MissingBlobError
+    from imagekit.oci.referrers import cosign_tags, unnamed
+
     try:
-        return repository.referrers(digest)
+        found = [one.bare() for one in repository.referrers(digest)]
+        for tag in cosign_tags(digest):
+            with suppress(MissingBlobError):
+                found.append(unnamed(repository.resolve(tag), tag))
+        return found
     except (NetworkError, UnreadableError) as error:
         error.hint = "; ".join(filter(None, (error.hint, "--no-referrers leaves out SBOMs and signatures")))
         raise

@@ -8,6 +8,7 @@ from imagekit.content import Digest
 from imagekit.errors import IntegrityError, UnreadableError
 from imagekit.oci.blobs import BlobReader, read_verified
 from imagekit.oci.documents import Descriptor, Document, decode_document
+from imagekit.oci.referrers import tagged_subject
 
 _DEEPEST, _MOST = 8, 10_000
 
@@ -51,6 +52,8 @@ def reaching(
 
 
 def subject_of(store: BlobReader, entry: Descriptor) -> Digest | None:
-    """What a referrer says that it refers to."""
+    """What a referrer says that it refers to, or its tag says of it."""
+    if found := tagged_subject(entry):
+        return found
     document = readable(store, entry)
     return document.subject.digest if document is not None and document.subject is not None else None

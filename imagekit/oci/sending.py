@@ -20,6 +20,7 @@ from imagekit.oci.hybrid import Hybrid, NamedImage, pieces, plan
 from imagekit.oci.opening import Parcel
 from imagekit.oci.places import Place
 from imagekit.oci.reference import Reference
+from imagekit.oci.referrers import tag_of, unnamed
 from imagekit.oci.store import Layout
 from imagekit.oci.trees import Runnable, runnables
 from imagekit.oci.words import Kind, Word
@@ -82,7 +83,7 @@ def into_layout(parcel: Parcel, path: Path, name: str, cancellation: Cancellatio
     images = _renamed(parcel.images, name)
     layout = Layout.create(path, durable=False)
     workers = Workers(JOBS, cancellation)
-    new = [*map(_described, images), *(one.bare() for one in parcel.referrers)]
+    new = [*map(_described, images), *map(unnamed, parcel.referrers)]
     with layout.adding(cancellation):
         for root in (*(image.descriptor for image in images), *parcel.referrers):
             copy(parcel.store, layout, root, workers=workers)
@@ -183,7 +184,8 @@ def into_registry(parcel: Parcel, reference: Reference, cancellation: Cancellati
     target = Reference(reference.host, reference.repository, reference.tag)
     push(parcel.store, image.descriptor, target, cancellation=cancellation)
     for referrer in parcel.referrers:
-        push(parcel.store, referrer, Reference(target.host, target.repository), cancellation=cancellation)
+        to = Reference(target.host, target.repository, tag_of(referrer))
+        push(parcel.store, referrer, to, cancellation=cancellation)
     return (Sent(str(target.at(image.descriptor.digest)), target.tag, image.descriptor.digest),)
 
 
@@ -229,8 +231,8 @@ def _described(image: NamedImage) -> Descriptor:
 
 
 def _replaced(entry: Descriptor, new: Sequence[Descriptor]) -> bool:
-    """Whether a new entry takes the place of this one: the same name, or the same unnamed manifest."""
-    name = entry.annotations.get(REF_NAME)
-    if name is not None:
-        return any(one.annotations.get(REF_NAME) == name for one in new)
+    """Whether a new entry takes the place of this one: the same name or tag, or the same unnamed manifest."""
+    for named in (entry.annotations.get(REF_NAME), tag_of(entry)):
+        if named:
+            return any(named in (one.annotations.get(REF_NAME), tag_of(one)) for one in new)
     return any(one.digest == entry.digest for one in new)

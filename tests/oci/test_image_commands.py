@@ -12,9 +12,16 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
+from imagekit.bundle.create import create
 from imagekit.cli.main import main
+from imagekit.content import digest_of
 from imagekit.oci import documents as doc
+from imagekit.oci.blobs import put, read_verified
+from imagekit.oci.reference import Reference
+from imagekit.oci.referrers import TAG
+from imagekit.oci.registry import push
 from imagekit.oci.store import Layout
+from imagekit.workers import Cancellation
 
 
 class Ended(NamedTuple):
@@ -134,3 +141,92 @@ def test_a_registry_that_does_not_tell_referrers_can_do_without(
     done = image(*(word.replace("IMAGE", f"{little.host}/team/hello:1.0") for word in words))
     assert (done.code, done.out) == (6, [])
     assert "--no-referrers" in done.err.splitlines()[-1]
+
+
+# --- what cosign keeps under tags -------------------------------------------------------------------------------------
+
+SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
+
+
+def cosign_tag(digest: str, kind: str) -> str:
+    return digest.replace(":", "-") + kind
+
+
+def attach(store: Layout, host: str, subject: str, kind: str) -> str:
+    """Push what `cosign sign` and its kin push for an image: a manifest under a tag, with no subject. Its tag."""
+    content = put(store, f"{kind} of {subject}".encode(), SIGNING)
+    rootfs = doc.RootFS(diff_ids=(content.digest,))
+    config = put(store, doc.encode(doc.ImageConfig(architecture="", os="", rootfs=rootfs)), doc.CONFIG)
+    made = put(store, doc.encode(doc.Manifest(config=config, layers=(content,))), doc.MANIFEST)
+    tag = cosign_tag(subject, kind)
+    push(store, made, Reference.parse(f"{host}/team/hello:{tag}"), cancellation=Cancellation())
+    return tag
+
+
+@pytest.fixture
+def signed(layout: Layout, image: Image, little, tmp_path: Path) -> dict[str, list[str]]:
+    """`team/hello:1.0` in the registry, signed, with a signature of its SBOM. What is of what, by digest."""
+    [word] = image("copy", "oci:source:app", f"{little.host}/team/hello:1.0").out
+    root = word.partition("@")[2]
+    _, arm64 = doc.decode_index(read_verified(layout, layout.resolve("app"))).manifests
+    aside = Layout.create(tmp_path / "aside", durable=False)
+    said = {root: (".sig", ".att", ".sbom"), arm64.digest: (".sig",)}
+    made = {one: [attach(aside, little.host, one, kind) for kind in kinds] for one, kinds in said.items()}
+    sbom = digest_of(little.manifests[cosign_tag(root, ".sbom")][1])
+    return made | {sbom: [attach(aside, little.host, sbom, ".sig")]}
+
+
+@pytest.mark.parametrize(
+    "through", ["", "oci:between:app", "oci-archive:between.tar", "docker-archive:between.tar", "bundle"]
+)
+def test_what_cosign_says_of_an_image_goes_wherever_the_image_goes(
+    signed: dict[str, list[str]], image: Image, little, little_registry, through: str
+) -> None:
+    word = f"{little.host}/team/hello:1.0"
+    if through == "bundle":
+        image("copy", word, "oci:between:app")
+        create(["oci:between:app"], Path("release.tar"))
+        word = "bundle:release.tar"
+    elif through:
+        assert image("copy", word, through).code == 0
+        word = through.replace("docker-archive", "oci-archive")
+    other = little_registry()
+    done = image("copy", word, f"{other.host}/other/hello:1.0")
+    assert done.code == 0, done.err
+    for tag in (tag for tags in signed.values() for tag in tags):
+        assert other.manifests[tag] == little.manifests[tag]
+
+
+def test_a_list_of_images_names_no_signature(signed: dict[str, list[str]], image: Image, little) -> None:
+    for _ in range(2):
+        assert image("copy", f"{little.host}/team/hello:1.0", "oci:to:app").code == 0
+    entries = Layout(Path("to")).index().manifests
+    assert [entry.annotations[doc.REF_NAME] for entry in entries if doc.REF_NAME in entry.annotations] == ["app"]
+    tags = [tag for tags in signed.values() for tag in tags]
+    assert sorted(entry.annotations[TAG] for entry in entries if TAG in entry.annotations) == sorted(tags)
+    assert len(entries) == 1 + len(tags)
+    assert image("validate", "oci:to:app")[:2] == (0, [])
+    [shown] = json.loads("\n".join(image("inspect", "oci:to:app").out))
+    assert sorted(one["tag"] for one in shown["referrers"]) == sorted(tags)
+    assert {one["subject"] for one in shown["referrers"]} == set(signed)
+
+
+def test_one_platform_goes_with_its_own_signature(signed: dict[str, list[str]], image: Image, little) -> None:
+    done = image("copy", "--platform", "linux/arm64", f"{little.host}/team/hello:1.0", "oci:to:app")
+    assert done.code == 0
+    [tag] = [entry.annotations[TAG] for entry in Layout(Path("to")).index().manifests if TAG in entry.annotations]
+    assert tag == cosign_tag(done.out[0].partition("@")[2], ".sig")
+
+
+def test_a_layout_in_which_others_named_a_signature_by_its_tag(layout: Layout, image: Image, little) -> None:
+    """skopeo and crane do so."""
+    root = layout.resolve("app")
+    tag = cosign_tag(root.digest, ".sig")
+    content = put(layout, b"signature", SIGNING)
+    made = put(layout, doc.encode(doc.Manifest(config=put(layout, b"{}", doc.EMPTY), layers=(content,))), doc.MANIFEST)
+    named = msgspec.structs.replace(made, annotations={doc.REF_NAME: tag})
+    layout.set_index(doc.Index(manifests=(root, named)))
+    assert image("copy", "oci:source", f"{little.host}/team/hello:1.0").code == 0
+    assert tag in little.manifests
+    image("copy", "oci:source", "oci:to")
+    assert [entry.annotations for entry in Layout(Path("to")).index().manifests[1:]] == [{TAG: tag}]
