@@ -11,13 +11,14 @@ from typing import Protocol
 
 import msgspec
 
-from imagekit.errors import FormatError
+from imagekit.errors import FormatError, UnreadableError
 from imagekit.oci import tar
 
 FILE, HARD_LINK, LINK, FOLDER = b"0", b"1", b"2", b"5"
 _PAX, _GLOBAL, _LONG_NAME, _LONG_LINK = b"x", b"g", b"L", b"K"
 _EXTENDED = (_PAX, _GLOBAL, _LONG_NAME, _LONG_LINK)
 _OLD_FILE = b"\0"
+_PACKED = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"\xfd7zXZ\0", "xz"), (b"BZh", "bzip2"))
 _LONGEST_RECORD = 64 << 10
 _MOST_RECORDS = 512
 _READ = (b"path", b"linkpath", b"size")
@@ -54,7 +55,8 @@ class Head(msgspec.Struct, frozen=True):
 def heads(source: Source, kinds: tuple[bytes, ...]) -> Iterator[Head]:
     """Every entry up to the first block of zeros, pax and GNU records merged in; the content is there to be read.
 
-    Raises `FormatError` for what is no tar, is damaged, or has an entry of another kind than `kinds`.
+    Raises `FormatError` for what is no tar, is damaged, or has an entry of another kind than `kinds`, `UnreadableError`
+    for a tar that is compressed as a whole.
     """
     position, start = 0, 0
     records: dict[str, str] = {}
@@ -75,7 +77,7 @@ def heads(source: Source, kinds: tuple[bytes, ...]) -> Iterator[Head]:
 
 def _parsed(source: Source, block: bytes, start: int) -> Head:
     if len(block) < tar.BLOCK or block[257:262] != b"ustar" or not _checksum_fits(source, block, start):
-        raise FormatError(f"{source} is not a tar archive, or is damaged", offset=start)
+        raise _no_tar(source, block, start)
     name, prefix, target = (_text(block[a:b]) for a, b in ((0, 100), (345, 500), (157, 257)))
     if prefix and block[257:265] == b"ustar\x0000":
         name = f"{prefix}/{name}"
@@ -85,6 +87,13 @@ def _parsed(source: Source, block: bytes, start: int) -> Head:
     mode = _number(source, block, slice(100, 108), start)
     uid, gid = _owner(block[108:116]), _owner(block[116:124])
     return Head(name, kind, size, start, start + tar.BLOCK, mode, target, uid, gid)
+
+
+def _no_tar(source: Source, block: bytes, start: int) -> UnreadableError:
+    packer = next((name for magic, name in _PACKED if block.startswith(magic) and not start), "")
+    if packer:
+        return UnreadableError(f"{source} is compressed with {packer}", hint=f"unpack it first, with {packer} -dc")
+    return FormatError(f"{source} is not a tar archive, or is damaged", offset=start)
 
 
 def _checksum_fits(source: Source, block: bytes, start: int) -> bool:

@@ -207,6 +207,22 @@ def test_skopeo_reads_the_same_names(two: Layout, image: Image) -> None:
         subprocess.run(["skopeo", "inspect", "--config", word], check=True, capture_output=True)
 
 
+@pytest.mark.parametrize("packer", ["gzip", "zstd", "xz", "bzip2"])
+@pytest.mark.parametrize("kind", ["oci-archive", "docker-archive"])
+def test_an_archive_that_is_compressed_as_a_whole(
+    two: Layout, image: Image, here: Path, packer: str, kind: str
+) -> None:
+    image("copy", "oci:two:b", f"{kind}:whole.tar")
+    packed = subprocess.run([packer, "-c", "whole.tar"], check=True, capture_output=True).stdout
+    (here / "packed").write_bytes(packed)
+    done = image("copy", f"{kind}:packed", "oci:to")
+    assert (done.code, done.out) == (4, [])
+    assert done.last == f"packed is compressed with {packer}; unpack it first, with {packer} -dc"
+    unpacked = subprocess.run([packer, "-dc"], input=packed, check=True, capture_output=True).stdout
+    (here / "unpacked").write_bytes(unpacked)
+    assert image("copy", f"{kind}:unpacked", "oci:to").code == 0
+
+
 # --- platforms --------------------------------------------------------------------------------------------------------
 
 
