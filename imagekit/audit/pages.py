@@ -1,4 +1,4 @@
-"""What docs/ holds of this room, made from the code: the index of the rules, and the JSON Schemas of report and diff.
+"""What docs/ holds that is made from the code: the index of the rules, and the JSON Schemas of what is printed.
 
 `python -m imagekit.audit.pages` writes them into ./docs (touches disk); a test checks that they are in step.
 """
@@ -66,10 +66,11 @@ def pages() -> dict[str, bytes]:
     """Path in docs/ -> content."""
     from imagekit.audit.comparing.difference import diff_schema
     from imagekit.audit.report import audit_schema
+    from imagekit.oci.reports import schemas
 
-    schemas = {"audit": audit_schema(), "diff": diff_schema()}
+    made = {"audit": audit_schema(), "diff": diff_schema()} | {f"image-{name}": one for name, one in schemas().items()}
     return {"rules/README.md": rules_index().encode()} | {
-        f"schema/{name}.schema.json": readable_json(schema) for name, schema in schemas.items()
+        f"schema/{name}.schema.json": readable_json(schema) for name, schema in made.items()
     }
 
 

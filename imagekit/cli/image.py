@@ -34,65 +34,88 @@ def copy(
     to: Annotated[str, typer.Argument(metavar="TO", help=f"{_PLACES}.")],
     platform: OnlyPlatforms = None,
     referrers: Referrers = True,
+    form: Format = "text",
     timeout: Timeout = None,
 ) -> None:
     """Copy an image, its digest kept, with what refers to it; what is there already is not moved again.
 
     Prints the word for it there, with its digest; for an engine, the engine's id.
     """
+    from imagekit.oci.reports import CopiedImage, CopyDocument
     from imagekit.oci.sending import send
     from imagekit.oci.words import parse
 
     limit_time(timeout)
+    _check_format(form)
     with ExitStack() as opened:
         parcel = _opened(source, opened, platform, referrers=referrers)
-        for sent in send(parcel, parse(to), SWITCH):
-            print(line(sent.where))
+        sent = send(parcel, parse(to), SWITCH)
+    if form == "json":
+        _print(CopyDocument(images=tuple(CopiedImage(one.image, one.name or None, one.digest) for one in sent)))
+        return
+    for one in sent:
+        print(line(one.where))
 
 
 def inspect(subject: Source, referrers: Referrers = True, timeout: Timeout = None) -> None:
     """Print an image's manifests, configurations, layers and referrers as JSON; no layer is read."""
-    from imagekit.content import readable_json
-    from imagekit.oci.looking import inspect
+    from imagekit.oci.inspecting import inspect
+    from imagekit.oci.reports import InspectDocument
 
     limit_time(timeout)
     with ExitStack() as opened:
-        sys.stdout.write(readable_json(inspect(_opened(subject, opened, referrers=referrers))).decode())
+        _print(InspectDocument(images=inspect(_opened(subject, opened, referrers=referrers))))
 
 
-def validate(subject: Source, referrers: Referrers = True, timeout: Timeout = None) -> None:
+def validate(subject: Source, referrers: Referrers = True, form: Format = "text", timeout: Timeout = None) -> None:
     """Read an image whole: every digest, every layer's diff id, every platform. Exit 5: a promise is not kept."""
-    from imagekit.oci.looking import validate
+    from imagekit.oci.looking import examine
+    from imagekit.oci.reports import ValidateDocument
 
     limit_time(timeout)
+    _check_format(form)
     with ExitStack() as opened:
-        broken = list(validate(_opened(subject, opened, referrers=referrers), SWITCH))
+        checked = tuple(examine(_opened(subject, opened, referrers=referrers), SWITCH))
+    broken = [sentence for check in checked for sentence in check.broken]
+    if form == "json":
+        _print(ValidateDocument(image=subject, valid=not broken, checked=checked))
+    for check in checked:
+        if not check.read:
+            print(line(f"{check.digest} is not distributed with its image, and was not looked at"), file=sys.stderr)
     for sentence in broken:
         print(line(sentence), file=sys.stderr)
     if broken:
-        raise IntegrityError(f"{line(subject)} breaks {len(broken)} promises", hint="make it or fetch it again")
+        counted = "a promise" if len(broken) == 1 else f"{len(broken)} promises"
+        raise IntegrityError(f"{line(subject)} breaks {counted}", hint="make it or fetch it again")
 
 
 def list_(
-    place: Annotated[str, typer.Argument(metavar="PLACE", help="oci:DIR, oci-archive:FILE, bundle:FILE, HOST/REPO.")],
+    place: Annotated[
+        str,
+        typer.Argument(
+            metavar="PLACE",
+            help="oci:DIR, oci-archive:FILE, docker-archive:FILE, bundle:FILE, HOST/REPO; or one image.",
+        ),
+    ],
+    form: Format = "text",
     timeout: Timeout = None,
 ) -> None:
     """List the images of a layout or archive (name and digest), or the tags of a repository."""
+    from imagekit.oci.listing import listed
+    from imagekit.oci.reports import ListDocument
     from imagekit.oci.words import Kind, parse
 
     limit_time(timeout)
+    _check_format(form)
     word = parse(place)
-    if word.kind is Kind.REGISTRY:
-        from imagekit.oci.reference import Reference
-        from imagekit.oci.registry import connected
-
-        with connected(Reference.parse(place), cancellation=SWITCH) as repository:
-            for tag in repository.tags():
-                print(line(tag))
-        return
     with ExitStack() as opened:
-        for image in _opened(place, opened, referrers=False).images:
-            print(line(f"{image.ref_name} {image.descriptor.digest}"))
+        images = listed(word, opened, SWITCH, digests=form == "json")
+    if form == "json":
+        _print(ListDocument(images=images))
+        return
+    for image in images:
+        told = image.name or "-"
+        print(line(told if word.kind is Kind.REGISTRY else f"{told} {image.digest}"))
 
 
 def delete(
@@ -127,16 +150,17 @@ def delete(
 
 def explain(subject: Source, platform: OnlyPlatforms = None, form: Format = "text", timeout: Timeout = None) -> None:
     """Say of every file in an image which layer it is in and why, as the image's history tells."""
-    from imagekit.cli.asking import choice
     from imagekit.content import canonical_json
-    from imagekit.oci.looking import explain, layered
+    from imagekit.oci.looking import explain, layered, left_out
 
     limit_time(timeout)
-    choice("--format", form, ("text", "json"))
+    _check_format(form)
     with ExitStack() as opened:
         parcel = _opened(subject, opened, platform, referrers=False)
         for image in parcel.images:
             for one in layered(parcel.store, image.descriptor):
+                for digest in left_out(parcel.store, one):
+                    print(line(f"{digest} is not distributed with its image: nothing is known of it"), file=sys.stderr)
                 for found in explain(parcel.store, one):
                     SWITCH.check()
                     where = f"{image.ref_name}:{one.config.platform}"
@@ -147,6 +171,18 @@ def explain(subject: Source, platform: OnlyPlatforms = None, form: Format = "tex
                         print(
                             line(f"{where} {found.mode} {found.owner} {found.path}  {why or 'its history is silent'}")
                         )
+
+
+def _check_format(form: str) -> None:
+    from imagekit.cli.asking import choice
+
+    choice("--format", form, ("text", "json"))
+
+
+def _print(document: object) -> None:
+    from imagekit.content import readable_json
+
+    sys.stdout.write(readable_json(document).decode())
 
 
 def _opened(subject: str, opened: ExitStack, platforms: Sequence[str] | None = None, *, referrers: bool) -> Parcel:

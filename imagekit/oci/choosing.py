@@ -74,16 +74,20 @@ def choose(argument: str, opened: ExitStack, *, every: bool = False, referrers: 
     document below the images is read without `referrers`. Nothing is verified but digests: who made a bundle is the
     question of `bundle verify`. Raises `UsageError` for another kind and `UnreadableError` for a missing image.
     """
-    kind, colon, rest = argument.partition(":")
-    if not colon or not rest or kind not in ("oci", "oci-archive", "bundle"):
-        raise UsageError(f"{argument!r} is not an image that a bundle can be made of", hint=f"write {_KINDS}")
-    place = Place.parse(rest)
-    store, index = _open(kind, place.path, opened)
+    place, store, index = _open(argument, opened)
     images = tuple(_named(entry, place.path) for entry in _wanted(store, index, place, argument, every=every))
     if not referrers:
         return Chosen(store, images, ())
     roots = [image.descriptor for image in images]
     return Chosen(store, images, tuple(reaching(store, _with_subject(store, index), roots)))
+
+
+def images_in(argument: str, opened: ExitStack) -> tuple[Descriptor, ...]:
+    """The entries of the images that `choose` would take with `every`; none is no error for a word without a name."""
+    place, store, index = _open(argument, opened)
+    if not place.name and not place.digest and not _listed(store, index):
+        return ()
+    return _wanted(store, index, place, argument, every=True)
 
 
 def split(rest: str) -> tuple[Path, str]:
@@ -104,20 +108,23 @@ def name_in(place: Place) -> str:
     return place.name or place.digest
 
 
-def _open(kind: str, path: Path, opened: ExitStack) -> tuple[BlobReader, Index]:
+def _open(argument: str, opened: ExitStack) -> tuple[Place, BlobReader, Index]:
+    kind, colon, rest = argument.partition(":")
+    if not colon or not rest or kind not in ("oci", "oci-archive", "bundle"):
+        raise UsageError(f"{argument!r} is not an image that a bundle can be made of", hint=f"write {_KINDS}")
+    place = Place.parse(rest)
     if kind == "oci":
-        layout = Layout(path)
-        return layout, layout.index()
-    source = opened.enter_context(Opened(path))
+        layout = Layout(place.path)
+        return place, layout, layout.index()
+    source = opened.enter_context(Opened(place.path))
     store = TarStore(source, canonical(source) if kind == "bundle" else foreign(source))
-    return store, decode_index(store.read_file("index.json", DOCUMENT_LIMIT))
+    return place, store, decode_index(store.read_file("index.json", DOCUMENT_LIMIT))
 
 
 def _wanted(store: BlobReader, index: Index, place: Place, argument: str, *, every: bool) -> tuple[Descriptor, ...]:
-    names = ((entry, entry.annotations.get(REF_NAME)) for entry in index.manifests)
-    named = tuple(entry for entry, name in names if name is not None and not is_bookkeeping(name))
+    named = _with_names(index)
     asked = bool(place.name or place.digest)
-    found = _meant(index.manifests, named, place) if asked else named or _without_names(store, index)
+    found = _meant(index.manifests, named, place) if asked else _listed(store, index)
     if (len(found) == 1 and found[0].is_document) or (found and not asked and (found == named or every)):
         return found
     known = ", ".join(sorted(entry.annotations[REF_NAME] for entry in named)) or "no named image"
@@ -127,8 +134,15 @@ def _wanted(store: BlobReader, index: Index, place: Place, argument: str, *, eve
     )
 
 
-def _without_names(store: BlobReader, index: Index) -> tuple[Descriptor, ...]:
-    """The images of a list in which none has a name: what refers to another entry is none."""
+def _with_names(index: Index) -> tuple[Descriptor, ...]:
+    names = ((entry, entry.annotations.get(REF_NAME)) for entry in index.manifests)
+    return tuple(entry for entry, name in names if name is not None and not is_bookkeeping(name))
+
+
+def _listed(store: BlobReader, index: Index) -> tuple[Descriptor, ...]:
+    """The images that have names; where none has, all that refers to no other entry."""
+    if named := _with_names(index):
+        return named
     found = tuple(entry for entry in index.manifests if not entry.artifact_type and not tag_of(entry))
     return found if len(found) < 2 else tuple(entry for entry in found if subject_of(store, entry) is None)
 

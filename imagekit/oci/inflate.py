@@ -51,8 +51,10 @@ class Inflated:
         return bytes(taken)
 
     def finish(self) -> Digest:
-        """Read what is left; the digest of the whole tar."""
+        """Read what is left, so that the layer's own digest is checked too; the digest of the whole tar."""
         while self._next(CHUNK):
+            pass
+        while self._raw.read(CHUNK):
             pass
         return Digest("sha256:" + self._state.hexdigest())
 

@@ -1,21 +1,22 @@
-"""What an image says of itself, whether it keeps its promises, and where each of its files comes from. Reads stores."""
+"""Whether an image keeps its promises, and where each of its files comes from. Reads stores."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
 import msgspec
 
 from imagekit.content import Digest
-from imagekit.errors import ImagekitError
+from imagekit.errors import IntegrityError, UnreadableError
 from imagekit.oci.blobs import BlobReader, lives_elsewhere, open_verified, read_verified
 from imagekit.oci.documents import Descriptor, History, Index, Manifest, decode_config, decode_document
 from imagekit.oci.headers import FILE, FOLDER, HARD_LINK, LINK, heads
 from imagekit.oci.inflate import Inflated
 from imagekit.oci.opening import Parcel
-from imagekit.oci.referrers import tag_of, tagged_subject
-from imagekit.oci.trees import Runnable, runnables, walk
+from imagekit.oci.reports import Check
+from imagekit.oci.trees import Runnable, runnables
 from imagekit.workers import Cancellation
 
 _KINDS = {
@@ -28,6 +29,9 @@ _KINDS = {
     b"6": "pipe",
 }
 _PIECE = 1 << 20
+_MOST = 100_000
+_BROKEN = (UnreadableError, IntegrityError)
+"""What is missing, or not what was promised; a registry that does not answer is neither."""
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -43,66 +47,12 @@ class Origin(msgspec.Struct, frozen=True):
     why: str
 
 
-def inspect(parcel: Parcel) -> list[dict[str, Any]]:
-    """Every image with its manifests, configurations and referrers, as plain values; no layer is read."""
-    return [
-        {
-            "name": image.ref_name,
-            "digest": image.descriptor.digest,
-            "media_type": image.descriptor.media_type,
-            "annotations": _annotations(parcel.store, image.descriptor),
-            "platforms": [_platform(one) for one in layered(parcel.store, image.descriptor)],
-            "referrers": [_referrer(parcel.store, one) for one in parcel.referrers],
-        }
-        for image in parcel.images
-    ]
-
-
 def layered(store: BlobReader, root: Descriptor) -> Iterator[Runnable]:
     """The images under `root` that have a file system, in order."""
     return (one for one in runnables(store, root) if one.manifest.is_layered)
 
 
-def _annotations(store: BlobReader, root: Descriptor) -> dict[str, str]:
-    return dict(sorted(decode_document(read_verified(store, root), root.media_type).annotations.items()))
-
-
-def _platform(one: Runnable) -> dict[str, Any]:
-    runtime = one.config.config
-    return {
-        "platform": str(one.config.platform),
-        "manifest": one.descriptor.digest,
-        "config": one.manifest.config.digest,
-        "created": one.config.created,
-        "layers": [
-            {"digest": layer.digest, "size": layer.size, "media_type": layer.media_type, "diff_id": diff_id, "why": why}
-            for layer, diff_id, (_, why) in zip(
-                one.manifest.layers, one.config.rootfs.diff_ids, _told(one), strict=False
-            )
-        ],
-        "user": runtime.user if runtime else "",
-        "entrypoint": list((runtime.entrypoint if runtime else None) or ()),
-        "cmd": list((runtime.cmd if runtime else None) or ()),
-        "env": list((runtime.env if runtime else None) or ()),
-        "labels": dict(sorted(((runtime.labels if runtime else None) or {}).items())),
-        "size": sum(layer.size for layer in one.manifest.layers),
-    }
-
-
-def _referrer(store: BlobReader, descriptor: Descriptor) -> dict[str, Any]:
-    document = decode_document(read_verified(store, descriptor), descriptor.media_type)
-    kind = document.artifact_type or (document.config.media_type if isinstance(document, Manifest) else "")
-    subject = document.subject.digest if document.subject else tagged_subject(descriptor)
-    return {
-        "digest": descriptor.digest,
-        "artifact_type": kind,
-        "subject": subject,
-        "size": descriptor.size,
-        "tag": tag_of(descriptor),
-    }
-
-
-def _told(one: Runnable) -> list[tuple[str, str]]:
+def told(one: Runnable) -> list[tuple[str, str]]:
     """For each layer what its line of the history says: how it was made, and why."""
     lines = [line for line in one.config.history or () if not line.empty_layer]
     missing = len(one.manifest.layers) - len(lines)
@@ -110,27 +60,61 @@ def _told(one: Runnable) -> list[tuple[str, str]]:
 
 
 def validate(parcel: Parcel, cancellation: Cancellation) -> Iterator[str]:
-    """A sentence for everything that is not as promised: each blob's bytes, each layer's diff id, their number.
+    """A sentence for everything that is not as promised; an image that keeps its promises gives nothing."""
+    return (sentence for check in examine(parcel, cancellation) for sentence in check.broken)
 
-    Reads everything once, but for layers that live elsewhere. An image that keeps its promises gives nothing.
+
+def examine(parcel: Parcel, cancellation: Cancellation) -> Iterator[Check]:
+    """Every manifest, index and blob, from the top: its bytes, each layer's diff id, their number, each platform.
+
+    Reads everything once, but for layers that live elsewhere; what is missing or damaged does not hide the rest. Raises
+    `NetworkError` where a registry does not answer, `UnreadableError` for too many documents to be one image.
     """
-    checked: set[Digest] = set()
-    for root in (*(image.descriptor for image in parcel.images), *parcel.referrers):
-        try:
-            tree = walk(parcel.store, [root])
-        except ImagekitError as error:
-            yield error.message
+    store, layers = parcel.store, dict[Digest, _Unpacked]()
+    sizes: dict[Digest, int] = {}
+    waiting = deque([*(image.descriptor for image in parcel.images), *parcel.referrers])
+    while waiting:
+        cancellation.check()
+        entry = waiting.popleft()
+        if entry.digest in sizes:
+            if (size := sizes[entry.digest]) != entry.size:
+                yield _check(entry, f"{entry.digest} is promised with {size} and with {entry.size} bytes")
             continue
-        for blob in tree.blobs.values():
-            cancellation.check()
-            if blob.digest not in checked and not lives_elsewhere(parcel.store, blob):
-                checked.add(blob.digest)
-                yield from _broken_blob(parcel.store, blob)
-        for node in tree.documents.values():
-            if isinstance(node.document, Index):
-                yield from _broken_index(parcel.store, node.document)
-            elif node.document.is_layered:
-                yield from _broken_image(parcel.store, node.descriptor, node.document)
+        sizes[entry.digest] = entry.size
+        if len(sizes) > _MOST:
+            raise UnreadableError(f"more than {_MOST} blobs, which is no image")
+        if not entry.is_document:
+            yield _blob(store, entry, layers)
+            continue
+        try:
+            document = decode_document(read_verified(store, entry), entry.media_type)
+        except _BROKEN as error:
+            yield _check(entry, error.message)
+            continue
+        waiting.extend(document.children)
+        if isinstance(document, Index):
+            yield _check(entry, *_broken_index(store, document))
+        else:
+            yield _check(entry, *(_broken_image(store, entry, document, layers) if document.is_layered else ()))
+
+
+def _check(entry: Descriptor, *broken: str, read: bool = True) -> Check:
+    return Check(entry.digest, entry.media_type, entry.size, read, broken)
+
+
+class _Unpacked(msgspec.Struct, frozen=True):
+    """A layer that was read: the digest of its tar, or what is wrong with its bytes."""
+
+    diff_id: Digest
+    broken: tuple[str, ...] = ()
+
+
+def _blob(store: BlobReader, blob: Descriptor, layers: Mapping[Digest, _Unpacked]) -> Check:
+    if blob.digest in layers:
+        return _check(blob, *layers[blob.digest].broken)
+    if lives_elsewhere(store, blob):
+        return _check(blob, read=False)
+    return _check(blob, *_broken_blob(store, blob))
 
 
 def _broken_blob(store: BlobReader, blob: Descriptor) -> Iterator[str]:
@@ -138,40 +122,54 @@ def _broken_blob(store: BlobReader, blob: Descriptor) -> Iterator[str]:
         with open_verified(store, blob.bare()) as stream:
             while stream.read(_PIECE):
                 pass
-    except ImagekitError as error:
+    except _BROKEN as error:
         yield error.message
 
 
 def _broken_index(store: BlobReader, index: Index) -> Iterator[str]:
-    """Entries whose platform is not that of the image they name."""
+    """Entries whose platform is not that of the image they name; one that cannot be read says so itself."""
     for entry in index.manifests:
         if entry.platform is None or not entry.is_manifest:
             continue
-        try:
-            found = [one.config.platform for one in runnables(store, entry)]
-        except ImagekitError as error:
-            yield error.message
-            continue
-        stated = entry.platform.plain
-        if found and (found[0].os, found[0].architecture) != (stated.os, stated.architecture):
-            yield f"the index says {stated} of {entry.digest}, whose configuration says {found[0]}"
+        with suppress(*_BROKEN):
+            stated, found = entry.platform.plain, [one.config.platform for one in runnables(store, entry)]
+            if found and (found[0].os, found[0].architecture) != (stated.os, stated.architecture):
+                yield f"the index says {stated} of {entry.digest}, whose configuration says {found[0]}"
 
 
-def _broken_image(store: BlobReader, descriptor: Descriptor, manifest: Manifest) -> Iterator[str]:
+def _broken_image(
+    store: BlobReader, descriptor: Descriptor, manifest: Manifest, layers: dict[Digest, _Unpacked]
+) -> Iterator[str]:
+    """What does not fit together; `layers` gets every layer that is read for that."""
     try:
         diff_ids = decode_config(read_verified(store, manifest.config)).rootfs.diff_ids
-        if len(diff_ids) != len(manifest.layers):
-            counted = f"{len(manifest.layers)} layers, and its configuration {len(diff_ids)} diff ids"
-            yield f"{descriptor.digest} has {counted}"
-            return
-        for layer, diff_id in zip(manifest.layers, diff_ids, strict=True):
-            if lives_elsewhere(store, layer):
-                continue
-            with Inflated(store, layer) as tar:
-                if (found := tar.finish()) != diff_id:
-                    yield f"layer {layer.digest} unpacks to {found}, and {descriptor.digest} promises {diff_id}"
-    except ImagekitError as error:
-        yield error.message
+    except _BROKEN:
+        return  # the configuration says so itself
+    if len(diff_ids) != len(manifest.layers):
+        counted = f"{len(manifest.layers)} layers, and its configuration {len(diff_ids)} diff ids"
+        yield f"{descriptor.digest} has {counted}"
+        return
+    for layer, diff_id in zip(manifest.layers, diff_ids, strict=True):
+        if lives_elsewhere(store, layer):
+            continue
+        if layer.digest not in layers:
+            layers[layer.digest] = _unpack(store, layer)
+        found = layers[layer.digest]
+        if not found.broken and found.diff_id != diff_id:
+            yield f"layer {layer.digest} unpacks to {found.diff_id}, and {descriptor.digest} promises {diff_id}"
+
+
+def _unpack(store: BlobReader, layer: Descriptor) -> _Unpacked:
+    try:
+        with Inflated(store, layer) as tar:
+            return _Unpacked(tar.finish())
+    except _BROKEN as error:
+        return _Unpacked(Digest(""), tuple(_broken_blob(store, layer)) or (error.message,))
+
+
+def left_out(store: BlobReader, one: Runnable) -> tuple[Digest, ...]:
+    """The layers of which `explain` can say nothing: they live elsewhere."""
+    return tuple(layer.digest for layer in one.manifest.layers if lives_elsewhere(store, layer))
 
 
 def explain(store: BlobReader, one: Runnable) -> Iterator[Origin]:
@@ -179,7 +177,7 @@ def explain(store: BlobReader, one: Runnable) -> Iterator[Origin]:
 
     Raises `IntegrityError` or `FormatError` for a layer that is not what it should be.
     """
-    for layer, (made, why) in zip(one.manifest.layers, _told(one), strict=False):
+    for layer, (made, why) in zip(one.manifest.layers, told(one), strict=False):
         if lives_elsewhere(store, layer):
             continue
         with Inflated(store, layer) as source:

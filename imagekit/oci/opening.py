@@ -58,10 +58,10 @@ def open_parcel(word: Word, opened: ExitStack, cancellation: Cancellation, *, re
             return Parcel(chosen.store, chosen.images, chosen.referrers)
         case Kind.DOCKER_ARCHIVE:
             place = Place.parse(word.rest)
-            saved = _open_saved(place.path, opened)
+            saved = open_saved(place.path, opened)
             return Parcel(saved, saved.meant(place.name, place.digest))
         case Kind.DOCKER | Kind.PODMAN:
-            saved = _open_saved(_saved_by_engine(word, opened, cancellation), opened)
+            saved = open_saved(_saved_by_engine(word, opened, cancellation), opened)
             return Parcel(saved, saved.images)
         case Kind.REGISTRY:
             return _registry_parcel(word, opened, cancellation, referrers)
@@ -151,7 +151,8 @@ def _called(text: str, image: NamedImage, count: int) -> str:
     return f"{text}@{image.descriptor.digest}" if count > 1 else text
 
 
-def _open_saved(path: Path, opened: ExitStack) -> Saved:
+def open_saved(path: Path, opened: ExitStack) -> Saved:
+    """The docker archive at `path`; raises as `Saved` does."""
     from imagekit.oci.saved import Saved
     from imagekit.oci.sealed import Opened
 
@@ -159,7 +160,7 @@ def _open_saved(path: Path, opened: ExitStack) -> Saved:
 
 
 def _saved(place: Place, text: str, opened: ExitStack) -> Held:
-    saved = _open_saved(place.path, opened)
+    saved = open_saved(place.path, opened)
     images = saved.meant(place.name, place.digest)
     several = len(images) > 1
     return Held(saved, tuple((f"{text}{_behind(one)}" if several else text, one.descriptor) for one in images))

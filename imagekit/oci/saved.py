@@ -74,6 +74,10 @@ class Saved:
             raise MissingBlobError(f"blob {digest} is not in {self}")
         return io.BytesIO(held) if isinstance(held, bytes) else self._source.open(held.offset, held.size)
 
+    def id_of(self, image: NamedImage) -> Digest:
+        """What engines call the image: the digest of its configuration."""
+        return self._ids[image.descriptor.digest]
+
     def meant(self, name: str, digest: str = "") -> tuple[NamedImage, ...]:
         """The one image of this name, or of this digest (its id, as engines have it); all of them for neither.
 

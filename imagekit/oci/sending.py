@@ -32,15 +32,16 @@ _PLACES = "oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], 
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """One image that is there now.
+    """One image that is there now: the word for it, and what scripts are told, which for an engine is the image's id.
 
-    `where` is the word that means it, for an engine its id. `digest` is the image's own wherever manifests are kept; in
-    engines and docker archives it is what engines call the image's id, the digest of its configuration.
+    `digest` is the image's own wherever manifests are kept; in engines and docker archives it is what engines call the
+    image's id, the digest of its configuration.
     """
 
-    where: str
+    image: str
     name: str
     digest: Digest
+    where: str
 
 
 def send(parcel: Parcel, to: Word, cancellation: Cancellation) -> tuple[Sent, ...]:
@@ -168,7 +169,8 @@ def into_engine(parcel: Parcel, engine: str, name: str, cancellation: Cancellati
             loaded = load_whole(found, archive, image.docker_tags, cancellation=cancellation)
             if not loaded:
                 raise ToolError(f"{found} loaded nothing of {image.ref_name}", hint="look into the engine's log")
-            sent.append(Sent(loaded[0].id, next(iter(image.docker_tags), ""), Digest(loaded[0].id)))
+            [tag] = image.docker_tags
+            sent.append(Sent(f"{engine}:{tag}", tag, Digest(loaded[0].id), loaded[0].id))
     return tuple(sent)
 
 
@@ -186,11 +188,13 @@ def into_registry(parcel: Parcel, reference: Reference, cancellation: Cancellati
     for referrer in parcel.referrers:
         to = Reference(target.host, target.repository, tag_of(referrer))
         push(parcel.store, referrer, to, cancellation=cancellation)
-    return (Sent(str(target.at(image.descriptor.digest)), target.tag, image.descriptor.digest),)
+    where = str(target.at(image.descriptor.digest))
+    return (Sent(where, target.tag, image.descriptor.digest, where),)
 
 
 def _sent(kind: Kind, path: Path, name: str, digest: Digest) -> Sent:
-    return Sent(f"{kind.value}:{Place(path, name, digest)}", name, digest)
+    where = f"{kind.value}:{Place(path, name, digest)}"
+    return Sent(where, name, digest, where)
 
 
 def _is_empty(path: Path) -> bool:

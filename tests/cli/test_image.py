@@ -8,8 +8,9 @@ import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jsonschema
 import msgspec
 import pytest
 
@@ -17,8 +18,10 @@ from imagekit.cli.main import main
 from imagekit.oci import documents as doc
 from imagekit.oci.layers import Entry, write_layer
 from imagekit.oci.store import BlobStore, Layout, put, read_verified
+from imagekit.oci.trees import walk
 from imagekit.platform import Platform
 
+SCHEMAS = Path(__file__).resolve().parents[2] / "docs/schema"
 LAST = re.compile(r"imagekit: exit (\d+): (.*)")
 
 
@@ -52,6 +55,14 @@ def image(capsys: pytest.CaptureFixture[str]) -> Image:
         return Ended(code, said.out.splitlines(), said.err)
 
     return run
+
+
+def shown_by(command: str, done: Ended) -> Any:
+    """What is in the document that a command printed, which fits its schema; of `validate` all of it."""
+    found = json.loads("\n".join(done.out))
+    assert found["schema"] == f"urn:imagekit:image-{command}:v1"
+    jsonschema.validate(found, json.loads((SCHEMAS / f"image-{command}.schema.json").read_bytes()))
+    return found if command == "validate" else found["images"]
 
 
 def manifest(store: BlobStore, platform: str, content: bytes = b"program") -> doc.Descriptor:
@@ -251,7 +262,7 @@ def test_platforms_can_be_several(two: Layout, image: Image) -> None:
     assert every.out == [f"oci:every:a@{digest_of(two, 'a')}"]
     one = image("copy", "--platform", "linux/arm64/v8", "oci:two:a", "oci:one")
     assert one.code == 0
-    [shown] = json.loads("\n".join(image("inspect", one.out[0]).out))
+    [shown] = shown_by("inspect", image("inspect", one.out[0]))
     assert [each["platform"] for each in shown["platforms"]] == ["linux/arm64"]
     files = image("explain", "--platform", "linux/arm64", "--platform", "linux/amd64", "oci:two:a").out
     assert [line.split()[0] for line in files] == ["a:linux/amd64", "a:linux/arm64"]
@@ -300,3 +311,201 @@ def test_docker_archives_take_no_image_that_lacks_a_layer(foreign: Layout, image
         foreign.add(stream, layer.bare())
     assert image("copy", "oci:foreign:app", "docker-archive:to.tar").code == 0
     assert image("validate", "docker-archive:to.tar").code == 0
+
+
+# --- copy as JSON -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("to", "names"),
+    [
+        ("oci:to", ["a", "b"]),
+        ("oci-archive:to.tar", ["a", "b"]),
+        ("docker-archive:to.tar", ["imagekit.local/a:latest", "imagekit.local/b:latest"]),
+    ],
+)
+def test_copy_says_as_json_what_it_says_as_words(two: Layout, image: Image, to: str, names: list[str]) -> None:
+    words = image("copy", "oci:two", to).out
+    shown = shown_by("copy", image("copy", "--format", "json", "oci:two", to))
+    assert [one["image"] for one in shown] == words
+    assert [one["name"] for one in shown] == names
+    assert [one["image"] for one in shown] == [f"{to}:{one['name']}@{one['digest']}" for one in shown]
+
+
+# --- list -------------------------------------------------------------------------------------------------------------
+
+
+def test_an_empty_layout_has_no_images_and_that_is_no_error(image: Image, here: Path) -> None:
+    Layout.create(here / "empty")
+    assert image("list", "oci:empty") == Ended(0, [], "")
+    assert shown_by("list", image("list", "oci:empty", "--format", "json")) == []
+    assert image("list", "oci:empty:app").code == 4
+    nothing = image("list", "oci:none")
+    assert (nothing.code, nothing.out) == (4, [])
+    assert "none is not an OCI layout" in nothing.last
+
+
+@pytest.mark.parametrize("kind", ["oci", "oci-archive", "docker-archive"])
+def test_every_image_of_a_list_is_a_word(two: Layout, image: Image, kind: str) -> None:
+    words = image("copy", "oci:two", f"{kind}:all").out
+    lines = image("list", f"{kind}:all").out
+    assert lines == [word.removeprefix(f"{kind}:all:").replace("@", " ") for word in words]
+    shown = shown_by("list", image("list", f"{kind}:all", "--format", "json"))
+    assert [one["image"] for one in shown] == words
+    assert image("list", words[1]).out == lines[1:]
+
+
+def test_images_without_a_name_are_listed_and_what_refers_to_them_is_not(image: Image, here: Path) -> None:
+    layout = Layout.create(here / "bare", durable=False)
+    one = manifest(layout, "linux/amd64").bare()
+    sbom = doc.Manifest(config=put(layout, b"{}", doc.EMPTY), layers=(), artifact_type="text/sbom", subject=one)
+    layout.set_index(doc.Index(manifests=(one, put(layout, doc.encode(sbom), doc.MANIFEST).bare())))
+    assert image("list", "oci:bare").out == [f"- {one.digest}"]
+    [shown] = shown_by("list", image("list", "oci:bare", "--format", "json"))
+    assert shown == {"image": f"oci:bare@{one.digest}", "name": None, "digest": one.digest}
+    assert image("inspect", shown["image"]).code == 0
+    assert image("copy", "oci:bare", "oci:to").code == 0
+    assert len(Layout(here / "to").index().manifests) == 2, "what refers to it came along"
+
+
+def test_a_list_of_an_engine_is_the_engines_own(image: Image) -> None:
+    done = image("list", "docker:app")
+    assert (done.code, done.out) == (2, [])
+    assert "docker:app has no list of images" in done.last
+
+
+# --- inspect ----------------------------------------------------------------------------------------------------------
+
+
+def test_inspect_prints_what_the_image_says(two: Layout, image: Image) -> None:
+    done = image("inspect", "oci:two:a")
+    assert (done.code, done.err) == (0, "")
+    [shown] = shown_by("inspect", done)
+    assert (shown["name"], shown["digest"]) == ("a", digest_of(two, "a"))
+    assert [one["platform"] for one in shown["platforms"]] == ["linux/amd64", "linux/arm64"]
+    assert shown["platforms"][0]["entrypoint"] == ["/app"]
+
+
+@pytest.mark.parametrize(
+    ("word", "code", "says"),
+    [
+        ("oci:two:c", 4, "oci:two:c is no image; add :NAME; it holds a, b"),
+        ("oci:none", 4, "none is not an OCI layout"),
+        ("docker-archive:none.tar", 4, "none.tar"),
+        ("nowhere", 4, "'nowhere' is not there"),
+        ("two", 2, "write oci:two for a layout"),
+        ("oci:", 2, "names nothing behind the colon"),
+        ("UPPER.example/a:b:c", 2, "is not an image reference"),
+    ],
+)
+@pytest.mark.parametrize("command", ["inspect", "validate", "explain", "copy"])
+def test_words_that_mean_no_image(two: Layout, image: Image, command: str, word: str, code: int, says: str) -> None:
+    done = image(command, word, *(["oci:to"] if command == "copy" else []))
+    assert (done.code, done.out) == (code, [])
+    assert says in done.last
+
+
+# --- validate ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_image_that_keeps_its_promises(two: Layout, image: Image) -> None:
+    assert image("validate", "oci:two:a") == Ended(0, [], "")
+    found = shown_by("validate", image("validate", "oci:two:a", "--format", "json"))
+    assert (found["valid"], found["image"]) == (True, "oci:two:a")
+    blobs = set(walk(two, [two.resolve("a")]).blobs) | {digest_of(two, "a")}
+    assert blobs <= {one["digest"] for one in found["checked"]}
+    assert {(one["read"], tuple(one["broken"])) for one in found["checked"]} == {(True, ())}
+
+
+def change(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+
+
+BREAKS = {"it is missing": Path.unlink, "a byte is another": change}
+
+
+@pytest.mark.parametrize("how", BREAKS)
+@pytest.mark.parametrize("what", ["index", "manifest", "config", "layer"])
+def test_a_broken_promise_is_exit_5_and_does_not_hide_the_rest(two: Layout, image: Image, what: str, how: str) -> None:
+    root = two.resolve("a")
+    entries = doc.decode_index(read_verified(two, root)).manifests
+    first = doc.decode_manifest(read_verified(two, entries[0]))
+    [_, layer] = doc.decode_manifest(read_verified(two, entries[1])).children
+    broken = {"index": root, "manifest": entries[0], "config": first.config, "layer": first.layers[0]}[what].digest
+    BREAKS[how](two.blob_path(broken))
+    change(two.blob_path(layer.digest))
+    done = image("validate", "oci:two:a")
+    assert (done.code, done.out) == (5, [])
+    expected = [broken] if what == "index" else [broken, layer.digest]
+    sentences = done.err.splitlines()[:-1]
+    assert len(sentences) == len(expected)
+    assert all(digest in "".join(sentences) for digest in expected)
+    assert "oci:two:a breaks " + ("a promise" if what == "index" else "2 promises") in done.last
+    found = shown_by("validate", image("validate", "oci:two:a", "--format", "json"))
+    assert {one["digest"] for one in found["checked"] if one["broken"]} == set(expected)
+    assert found["valid"] is False
+
+
+def test_what_refers_to_an_image_is_validated_with_it(two: Layout, image: Image) -> None:
+    entries = two.index().manifests
+    text = put(two, b"text", "text/sbom")
+    sbom = doc.Manifest(config=put(two, b"{}", doc.EMPTY), layers=(text,), subject=two.resolve("a").bare())
+    two.set_index(doc.Index(manifests=(*entries, put(two, doc.encode(sbom), doc.MANIFEST).bare())))
+    assert image("validate", "oci:two:a").code == 0
+    change(two.blob_path(text.digest))
+    assert image("validate", "oci:two:a").code == 5
+    assert image("validate", "oci:two:b").code == 0
+    assert image("validate", "--no-referrers", "oci:two:a").code == 0
+    change(two.blob_path(digest_of(two, "a")))
+    two.blob_path(two.index().manifests[-1].digest).unlink()
+    assert image("validate", "oci:two:b").code == 5, "nobody can tell what a list's entry is of that is not there"
+
+
+def test_a_layer_that_is_not_distributed_is_said_not_to_be_looked_at(foreign: Layout, image: Image) -> None:
+    done = image("validate", "oci:foreign", "--format", "json")
+    assert done.code == 0
+    [one] = [one for one in shown_by("validate", done)["checked"] if not one["read"]]
+    assert one["media_type"] == FOREIGN
+    assert f"{one['digest']} is not distributed with its image" in done.err
+
+
+# --- explain and delete -----------------------------------------------------------------------------------------------
+
+
+def test_explain_names_every_file_of_every_platform(two: Layout, image: Image) -> None:
+    done = image("explain", "oci:two:a")
+    assert (done.code, done.err) == (0, "")
+    assert [line.split()[:4] for line in done.out] == [
+        ["a:linux/amd64", "0555", "0:0", "/app"],
+        ["a:linux/arm64", "0555", "0:0", "/app"],
+    ]
+    as_json = [json.loads(line) for line in image("explain", "--format", "json", "oci:two:a").out]
+    assert [(one["image"], one["entry"]["path"]) for one in as_json] == [
+        ("a:linux/amd64", "/app"),
+        ("a:linux/arm64", "/app"),
+    ]
+
+
+def test_delete_takes_one_image_from_a_layout(two: Layout, image: Image) -> None:
+    digest = digest_of(two, "b")
+    done = image("delete", "oci:two:b")
+    assert (done.code, done.out) == (0, [digest])
+    assert done.err.endswith(" bytes are free\n")
+    assert image("list", "oci:two").out == [f"a {digest_of(two, 'a')}"]
+    again = image("delete", "oci:two:b")
+    assert (again.code, again.out) == (4, [])
+    assert "it holds a" in again.last
+
+
+@pytest.mark.parametrize("word", ["oci:two", "oci-archive:two.tar:a", "docker:app", "docker-archive:two.tar"])
+def test_delete_wants_the_name_of_an_image_in_a_layout(two: Layout, image: Image, word: str) -> None:
+    done = image("delete", word)
+    assert (done.code, done.out) == (2, [])
+    assert "write oci:DIR:NAME" in done.last
+
+
+@pytest.mark.parametrize("command", ["copy", "validate", "list", "explain"])
+def test_a_format_that_is_none(two: Layout, image: Image, command: str) -> None:
+    done = image(command, "oci:two", *(["oci:to"] if command == "copy" else []), "--format", "xml")
+    assert (done.code, done.out) == (2, [])
+    assert "text, json" in done.last

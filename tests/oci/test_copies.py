@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import signal
 import subprocess
@@ -19,7 +18,8 @@ import pytest
 from imagekit.errors import UnreadableError, UsageError
 from imagekit.oci import documents as doc
 from imagekit.oci.blobs import put
-from imagekit.oci.looking import explain, inspect, validate
+from imagekit.oci.inspecting import inspect
+from imagekit.oci.looking import explain, validate
 from imagekit.oci.opening import Parcel, open_parcel
 from imagekit.oci.removing import from_layout
 from imagekit.oci.sending import send
@@ -180,10 +180,9 @@ def test_a_diff_id_that_does_not_fit_is_said(places: Kinds, tmp_path: Path) -> N
 def test_inspect_names_platforms_layers_and_referrers(places: Kinds) -> None:
     with ExitStack() as opened:
         [found] = inspect(open_parcel(parse(f"oci:{places.source.path}:app"), opened, Cancellation()))
-    assert found["digest"] == places.image.digest
-    assert [one["platform"] for one in found["platforms"]] == ["linux/amd64", "linux/arm64"]
-    assert [one["artifact_type"] for one in found["referrers"]] == [SBOM]
-    json.dumps(found)
+    assert found.digest == places.image.digest
+    assert [one.platform for one in found.platforms] == ["linux/amd64", "linux/arm64"]
+    assert [one.artifact_type for one in found.referrers] == [SBOM]
 
 
 def test_explain_names_the_layer_of_each_file(places: Kinds) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import subprocess
 import tarfile
 from collections.abc import Callable
@@ -51,9 +52,9 @@ def image(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytes
 
 @pytest.fixture
 def layout(tmp_path: Path, build_image: Callable[..., doc.Descriptor]) -> Layout:
-    """`oci:source:app`: an index of linux/amd64 and linux/arm64."""
+    """`oci:source:app`: an index of linux/amd64 and linux/arm64, which no engine has under another name."""
     made = Layout.create(tmp_path / "source", durable=False)
-    root = build_image(made, "linux/amd64", "linux/arm64")
+    root = build_image(made, "linux/amd64", "linux/arm64", content=secrets.token_bytes(8))
     made.set_index(doc.Index(manifests=(msgspec.structs.replace(root, annotations={doc.REF_NAME: "app"}),)))
     return made
 
@@ -206,7 +207,7 @@ def test_a_list_of_images_names_no_signature(signed: dict[str, list[str]], image
     assert sorted(entry.annotations[TAG] for entry in entries if TAG in entry.annotations) == sorted(tags)
     assert len(entries) == 1 + len(tags)
     assert image("validate", "oci:to:app")[:2] == (0, [])
-    [shown] = json.loads("\n".join(image("inspect", "oci:to:app").out))
+    [shown] = json.loads("\n".join(image("inspect", "oci:to:app").out))["images"]
     assert sorted(one["tag"] for one in shown["referrers"]) == sorted(tags)
     assert {one["subject"] for one in shown["referrers"]} == set(signed)
 
@@ -230,3 +231,53 @@ def test_a_layout_in_which_others_named_a_signature_by_its_tag(layout: Layout, i
     assert tag in little.manifests
     image("copy", "oci:source", "oci:to")
     assert [entry.annotations for entry in Layout(Path("to")).index().manifests[1:]] == [{TAG: tag}]
+
+
+# --- lists, and what is missing ---------------------------------------------------------------------------------------
+
+
+def test_a_repository_lists_its_tags_and_no_bookkeeping(signed: dict[str, list[str]], image: Image, little) -> None:
+    image("copy", "--platform", "linux/amd64", "oci:source:app", f"{little.host}/team/hello:2.0")
+    place = f"{little.host}/team/hello"
+    little.seen.clear()
+    assert image("list", place) == Ended(0, ["1.0", "2.0"], "")
+    assert little.calls("HEAD", "/manifests/") == [], "a list of names needs no digests"
+    assert image("list", f"{place}:2.0").out == ["2.0"]
+    shown = json.loads("\n".join(image("list", place, "--format", "json").out))["images"]
+    assert [(one["image"], one["name"]) for one in shown] == [(f"{place}:{tag}", tag) for tag in ("1.0", "2.0")]
+    assert shown[0]["digest"] == next(iter(signed))
+    assert image("list", f"{place}:3.0").code == 4
+    assert image("list", f"{place}@{shown[0]['digest']}").code == 2
+
+
+def test_digests_are_asked_for_as_far_as_there_are_not_too_many(
+    layout: Layout, image: Image, little, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imagekit.oci.listing._MOST_ASKED", 1)
+    for tag in ("1.0", "2.0"):
+        image("copy", "oci:source:app", f"{little.host}/team/hello:{tag}")
+    shown = json.loads("\n".join(image("list", f"{little.host}/team/hello", "--format", "json").out))["images"]
+    assert [one["digest"] is None for one in shown] == [False, True]
+
+
+def test_a_manifest_that_a_registry_lacks_is_a_broken_promise(layout: Layout, image: Image, little) -> None:
+    word = f"{little.host}/team/hello:1.0"
+    image("copy", "oci:source:app", word)
+    gone = doc.decode_index(read_verified(layout, layout.resolve("app"))).manifests[0].digest
+    del little.manifests[gone]
+    done = image("validate", word)
+    assert (done.code, done.out) == (5, [])
+    assert gone in done.err
+    copied = image("copy", word, "oci:to")
+    assert (copied.code, copied.out) == (4, [])
+    assert image("validate", f"{word}-none").code == 4, "an image that is not there promises nothing"
+
+
+def test_a_registry_that_does_not_answer_breaks_no_promise(
+    layout: Layout, image: Image, little, answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imagekit.oci.transport._BACKOFF", 0.001)
+    word = f"{little.host}/team/hello:1.0"
+    image("copy", "oci:source:app", word)
+    little.fail("GET", "/blobs/", answers.of(403), times=100)
+    assert image("validate", word).code == 6
