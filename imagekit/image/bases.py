@@ -87,7 +87,7 @@ def image_for(store: BlobReader, found: Descriptor, platform: Platform, called: 
 
     Raises `ConfigError` that lists what there is, `UnreadableError` for one whose configuration says another platform.
     """
-    images = offered(store, found)
+    images = offered(store, found, [platform])
     place = closest(list(images.values()), platform)
     if place is None:
         have = ", ".join(sorted(map(str, images.values()))) or "no image at all"

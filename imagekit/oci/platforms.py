@@ -14,17 +14,19 @@ _UNKNOWN = "unknown"
 """The operating system of what BuildKit puts beside an image."""
 
 
-def offered(store: BlobReader, root: Descriptor) -> dict[Descriptor, Platform]:
+def offered(store: BlobReader, root: Descriptor, platforms: Collection[Platform] = ()) -> dict[Descriptor, Platform]:
     """Every image under a manifest or index, in order, with its platform: as the index states it, else as itself does.
 
-    Raises `UnreadableError` for indexes nested too deep.
+    Where what is stated serves all of `platforms`, nothing else is read: a store may lack what nobody asks for. Raises
+    `UnreadableError` for indexes nested too deep.
     """
-    found: dict[Descriptor, Platform] = {}
-    for entry in _manifests(store, root):
-        platform = entry.platform.plain if entry.platform and entry is not root else _own(store, entry)
-        if platform is not None and platform.os != _UNKNOWN:
-            found.setdefault(entry, platform)
-    return found
+    entries = list(dict.fromkeys(_manifests(store, root)))
+    stated = {entry: entry.platform.plain for entry in entries if entry.platform and entry is not root}
+    known = [platform for platform in stated.values() if platform.os != _UNKNOWN]
+    if not platforms or any(closest(known, platform) is None for platform in platforms):
+        stated |= {entry: own for entry in entries if entry not in stated and (own := _own(store, entry))}
+    found = ((entry, stated.get(entry)) for entry in entries)
+    return {entry: platform for entry, platform in found if platform is not None and platform.os != _UNKNOWN}
 
 
 def select(store: BlobReader, root: Descriptor, platforms: Collection[Platform]) -> tuple[Descriptor, ...]:
@@ -32,7 +34,7 @@ def select(store: BlobReader, root: Descriptor, platforms: Collection[Platform])
 
     Raises `UnreadableError` that lists what there is, if a platform is not.
     """
-    found = offered(store, root)
+    found = offered(store, root, platforms)
     places = {platform: closest(list(found.values()), platform) for platform in platforms}
     if lacking := sorted(str(platform) for platform, place in places.items() if place is None):
         there = ", ".join(sorted(map(str, set(found.values())))) or "no image at all"

@@ -9,7 +9,7 @@ import pytest
 
 from imagekit.errors import UnreadableError
 from imagekit.oci import documents as doc
-from imagekit.oci.blobs import put, read_verified
+from imagekit.oci.blobs import MissingBlobError, put, read_verified
 from imagekit.oci.hybrid import NamedImage
 from imagekit.oci.narrowing import only_platforms
 from imagekit.oci.opening import Parcel
@@ -106,6 +106,16 @@ def test_indexes_in_indexes_and_entries_without_a_platform_are_looked_into(image
         deep = index(store, deep)
     with pytest.raises(UnreadableError, match="nested more than 4 deep"):
         offered(store, deep)
+
+
+def test_what_nobody_asks_for_need_not_be_there(image) -> None:
+    store, root = image
+    amd64, arm64, _ = children(store, root)
+    absent = msgspec.structs.replace(amd64, digest="sha256:" + "0" * 64, platform=None)
+    partial = index(store, absent, root)
+    assert select(store, partial, parsed("linux/arm64")) == (arm64,)
+    with pytest.raises(MissingBlobError):
+        select(store, partial, parsed("linux/s390x"))
 
 
 def test_statements_are_no_images(image) -> None:
