@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _CONFIG = "imagekit.yaml"
 _SUBJECTS = (
-    "A file, a tree, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, docker:REF, podman:REF, bundle:FILE, "
-    "or an image in a registry."
+    "A file, a tree, oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], bundle:FILE[:NAME], "
+    "docker:REF, podman:REF, or an image in a registry."
 )
 
 

@@ -12,8 +12,8 @@ from imagekit.cli.stopping import SWITCH, limit_time
 
 _FORMATS = ("text", "json")
 _SUBJECT = (
-    "A program, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, docker:REF, podman:REF, bundle:FILE, or an image "
-    "in a registry."
+    "A program, oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], bundle:FILE[:NAME], "
+    "docker:REF, podman:REF, or an image in a registry."
 )
 
 

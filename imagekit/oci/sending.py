@@ -197,11 +197,6 @@ def _sent(kind: Kind, path: Path, name: str, digest: Digest) -> Sent:
     return Sent(where, name, digest, where)
 
 
-def _is_empty(path: Path) -> bool:
-    """Whether it is a folder with nothing in it, but for what a killed run was about to write."""
-    return path.is_dir() and all(one.name.endswith(".part") for one in path.iterdir())
-
-
 def _only(images: Sequence[NamedImage]) -> Sequence[NamedImage]:
     if len(images) != 1:
         names = ", ".join(image.ref_name for image in images) or "none"

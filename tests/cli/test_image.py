@@ -7,6 +7,7 @@ import re
 import subprocess
 import tarfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,9 +18,12 @@ import pytest
 from imagekit.cli.main import main
 from imagekit.oci import documents as doc
 from imagekit.oci.layers import Entry, write_layer
+from imagekit.oci.opening import open_images
 from imagekit.oci.store import BlobStore, Layout, put, read_verified
 from imagekit.oci.trees import walk
+from imagekit.oci.words import parse
 from imagekit.platform import Platform
+from imagekit.workers import Cancellation
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs/schema"
 LAST = re.compile(r"imagekit: exit (\d+): (.*)")
@@ -198,6 +202,14 @@ def test_one_image_of_a_docker_archive_is_chosen_by_name(two: Layout, image: Ima
     missing = image("copy", "docker-archive:two.tar:c", "oci:to")
     assert (missing.code, missing.out) == (4, [])
     assert "two.tar holds no image 'c'; it holds imagekit.local/a:latest, imagekit.local/b:latest" in missing.last
+
+
+def test_what_reports_call_an_image_is_a_word_for_it(two: Layout, image: Image) -> None:
+    image("copy", "oci:two", "docker-archive:two.tar")
+    with ExitStack() as opened:
+        for word in ("docker-archive:two.tar", "oci-archive:two.tar", "oci:two"):
+            for label, found in open_images(parse(word), opened, Cancellation()).images:
+                assert open_images(parse(label), opened, Cancellation()).images == ((label, found),)
 
 
 def test_docker_archives_do_not_take_what_is_not_for_linux(image: Image, here: Path) -> None:
