@@ -281,3 +281,31 @@ def test_a_registry_that_does_not_answer_breaks_no_promise(
     image("copy", "oci:source:app", word)
     little.fail("GET", "/blobs/", answers.of(403), times=100)
     assert image("validate", word).code == 6
+
+
+# --- engines ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.real
+def test_an_engine_is_not_given_what_it_cannot_start(
+    image: Image, tmp_path: Path, build_image: Callable[..., doc.Descriptor], docker_engine: str
+) -> None:
+    made = Layout.create(tmp_path / "windows", durable=False)
+    root = build_image(made, "windows/amd64")
+    made.set_index(doc.Index(manifests=(msgspec.structs.replace(root, annotations={doc.REF_NAME: "app"}),)))
+    done = image("copy", "oci:windows:app", "docker:registry.example/windows:1")
+    assert (done.code, done.out) == (2, [])
+    assert "app holds windows/amd64 only; the docker engine takes linux" in done.err.splitlines()[-1]
+    refused = image("copy", "oci:windows:app", f"docker:registry.example/windows@{root.digest}")
+    assert (refused.code, refused.out) == (2, [])
+    assert "a digest is what a copy gives" in refused.err
+
+
+@pytest.mark.real
+def test_what_an_engine_has_is_named_by_its_id_and_by_a_word(layout: Layout, image: Image, docker_engine: str) -> None:
+    name = f"registry.example/copied-{secrets.token_hex(4)}:1"
+    [identity] = image("copy", "oci:source:app", f"docker:{name}").out
+    [shown] = json.loads("\n".join(image("copy", "oci:source:app", f"docker:{name}", "--format", "json").out))["images"]
+    assert shown == {"image": f"docker:{name}", "name": name, "digest": identity}
+    assert image("copy", shown["image"], "oci:t/h").out[0].startswith(f"oci:t/h:{name}@sha256:")
+    assert image("list", "oci:t/h").out[0].startswith(f"{name} sha256:")
