@@ -17,8 +17,11 @@ from imagekit.bundle.verify import Verified
 from imagekit.errors import UsageError
 from imagekit.oci.blobs import open_verified
 from imagekit.oci.documents import CONTAINERD_NAME, REF_NAME, Descriptor, Index
+from imagekit.oci.referrers import TAG
 from imagekit.oci.store import Layout
 from imagekit.workers import Cancellation
+
+_NAMES = (REF_NAME, CONTAINERD_NAME, TAG)
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -88,8 +91,8 @@ def _fill(verified: Verified, layout: Layout, cancellation: Cancellation) -> Non
 
 
 def _replaced(entry: Descriptor, index: Index) -> bool:
-    """Whether one of the new entries takes the place of this one: the same name, or the same referrer."""
-    names = {new.annotations.get(key) for new in index.manifests for key in (REF_NAME, CONTAINERD_NAME)} - {None}
-    if any(entry.annotations.get(key) in names for key in (REF_NAME, CONTAINERD_NAME)):
+    """Whether one of the new entries takes the place of this one: the same name or tag, or the same referrer."""
+    names = {new.annotations.get(key) for new in index.manifests for key in _NAMES} - {None}
+    if any(entry.annotations.get(key) in names for key in _NAMES):
         return True
     return REF_NAME not in entry.annotations and any(new.digest == entry.digest for new in index.manifests)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from imagekit.audit import policy as audit_policy
@@ -20,9 +21,11 @@ from imagekit.bundle.verify import Verified, verify
 from imagekit.content import digest_of, hash_file, hex_of
 from imagekit.errors import ConfigError, IntegrityError, RefusedError, UnreadableError, UsageError
 from imagekit.oci import tar
-from imagekit.oci.documents import CONTAINERD_NAME, REF_NAME
+from imagekit.oci.documents import CONTAINERD_NAME, EMPTY, EMPTY_JSON, MANIFEST, REF_NAME, Index, Manifest, encode
 from imagekit.oci.hybrid import header
 from imagekit.oci.layers import Compression, Entry
+from imagekit.oci.referrers import TAG
+from imagekit.oci.store import Layout, put
 from imagekit.trust import policy as trust_policy
 
 pytestmark = pytest.mark.real
@@ -81,6 +84,25 @@ def test_a_good_bundle(bundle: Created, trust_file: Path, key: Any) -> None:
         "scratch",
         ["app:linux/amd64:/app", "app:linux/arm64:/app"],
     )
+
+
+def test_a_signature_that_has_only_a_tag_is_part_of_a_bundle(
+    layout: Path, key: Any, trust_file: Path, tmp_path: Path
+) -> None:
+    store = Layout(Path(shutil.copytree(layout, tmp_path / "oci")))
+    entries = store.index().manifests
+    tag = f"sha256-{hex_of(entries[0].digest)}.sig"
+    for content in (b"signature", b"a newer one"):
+        layer = put(store, content, "application/vnd.dev.cosign.simplesigning.v1+json")
+        signature = put(store, encode(Manifest(config=put(store, EMPTY_JSON, EMPTY), layers=(layer,))), MANIFEST)
+        store.set_index(Index(manifests=(*entries, msgspec.structs.replace(signature, annotations={REF_NAME: tag}))))
+        made = create([f"oci:{store.path}"], tmp_path / "release.tar", sign=key.sign)
+        with verify(made.path, trust_policy.load(trust_file)) as passed:
+            assert [image.ref_name for image in passed.images] == ["app"]
+            assert {entry.annotations.get(TAG) for entry in passed.index.manifests} == {None, tag}
+            load(passed, f"oci:{tmp_path}/there")
+        tagged = [entry for entry in Layout(tmp_path / "there").index().manifests if TAG in entry.annotations]
+        assert [entry.digest for entry in tagged] == [signature.digest]
 
 
 def test_the_list_may_lie_elsewhere(bundle: Created, trust_file: Path, tmp_path: Path) -> None:
