@@ -90,12 +90,6 @@ def images_in(argument: str, opened: ExitStack) -> tuple[Descriptor, ...]:
     return _wanted(store, index, place, argument, every=True)
 
 
-def split(rest: str) -> tuple[Path, str]:
-    """Path and name, or digest where there is no name (see `Place`)."""
-    place = Place.parse(rest)
-    return place.path, place.name or place.digest
-
-
 def name_in(place: Place) -> str:
     """What the layout's own list calls the image: its name, or its digest where the word has no name.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from imagekit.oci.documents import REF_NAME, Descriptor
 from imagekit.oci.hybrid import NamedImage
 from imagekit.oci.places import Place
 from imagekit.oci.words import Kind, Word
-from imagekit.workers import Cancellation, Workers
+from imagekit.workers import Ahead, Cancellation, Workers
 
 if TYPE_CHECKING:
     from imagekit.oci.repository import Repository
@@ -35,14 +36,19 @@ class Held(msgspec.Struct, frozen=True):
 
 
 class Parcel(msgspec.Struct, frozen=True):
-    """Images of one store with their names, and every manifest that refers to one of them, or to these.
-
-    It has its subject in itself, or one of cosign's tags noted on it (`referrers.TAG`).
-    """
+    """Images of one store with their names; `told` is what refers to them, or what is finding that out."""
 
     store: BlobReader
     images: tuple[NamedImage, ...]
-    referrers: tuple[Descriptor, ...] = ()
+    told: tuple[Descriptor, ...] | Ahead[tuple[Descriptor, ...]] = ()
+
+    @property
+    def referrers(self) -> tuple[Descriptor, ...]:
+        """Every manifest that refers to one of the images, or to these; raises what finding them raises.
+
+        It has its subject in itself, or one of cosign's tags noted on it (`referrers.TAG`).
+        """
+        return self.told if isinstance(self.told, tuple) else self.told.result()
 
 
 def open_parcel(word: Word, opened: ExitStack, cancellation: Cancellation, *, referrers: bool = True) -> Parcel:
@@ -79,8 +85,13 @@ def _registry_parcel(word: Word, opened: ExitStack, cancellation: Cancellation, 
     # an engine that loads a tag takes it from another image
     tag = reference.tag or ("" if reference.digest else "latest")
     tags = (f"{reference.name}:{tag}",) if tag else ()
-    found = _referrers(repository, root, cancellation) if referrers else ()
-    return Parcel(repository, (NamedImage(root.bare(), name, tags),), found)
+    images = (NamedImage(root.bare(), name, tags),)
+    if not referrers:
+        return Parcel(repository, images)
+    # the registry answers many small questions while the image is on its way
+    return Parcel(
+        repository, images, opened.enter_context(Ahead(partial(_referrers, repository, root, cancellation), 0))
+    )
 
 
 def _referrers(repository: Repository, root: Descriptor, cancellation: Cancellation) -> tuple[Descriptor, ...]:

@@ -18,7 +18,8 @@ from imagekit.oci.blobs import MissingBlobError, read_verified
 from imagekit.oci.documents import REF_NAME, Descriptor, decode_document
 from imagekit.oci.parts import sweep
 from imagekit.oci.reference import Reference
-from imagekit.oci.referrers import fallback_tag
+from imagekit.oci.referrers import cosign_tags, fallback_tag
+from imagekit.oci.referring import subject_of
 from imagekit.oci.repository import Repository
 from imagekit.oci.store import Layout
 from imagekit.oci.trees import walk
@@ -77,9 +78,12 @@ def _delete_tag(repository: Repository, tag: str) -> bool:
 
 def _delete_digest(repository: Repository, image: Descriptor, tags: Sequence[str]) -> None:
     """Delete what refers to the image, then the image, then the tags that the registry keeps all the same."""
-    for referrer in repository.referrers(image.digest):
+    signed = [seen for tag in cosign_tags(image.digest) if (seen := _resolved(repository, tag)) is not None]
+    for referrer in (*repository.referrers(image.digest), *signed):
         with suppress(MissingBlobError):
             _delete(repository, referrer.digest)
+    for tag in cosign_tags(image.digest):
+        _forget(repository, tag)
     _delete(repository, image.digest)
     for tag in tags:
         _forget(repository, tag)
@@ -181,7 +185,9 @@ def _without_orphans(layout: Layout, entries: list[Descriptor], gone: set[Digest
     """The entries without the unnamed ones whose subject went and is in none of those that stay."""
     while True:
         lost = gone - _documents(layout, entries)
-        orphans = [entry for entry in entries if REF_NAME not in entry.annotations and _subject(layout, entry) in lost]
+        orphans = [
+            entry for entry in entries if REF_NAME not in entry.annotations and subject_of(layout, entry) in lost
+        ]
         if not orphans:
             return entries
         gone |= _documents(layout, orphans)
@@ -190,13 +196,6 @@ def _without_orphans(layout: Layout, entries: list[Descriptor], gone: set[Digest
 
 def _documents(layout: Layout, entries: Sequence[Descriptor]) -> set[Digest]:
     return set(walk(layout, entries).documents)
-
-
-def _subject(layout: Layout, entry: Descriptor) -> Digest | None:
-    if not entry.is_document:
-        return None
-    found = decode_document(read_verified(layout, entry), entry.media_type).subject
-    return found.digest if found else None
 
 
 def _sweep(layout: Layout, kept: Sequence[Descriptor]) -> int:

@@ -84,10 +84,12 @@ def into_layout(parcel: Parcel, path: Path, name: str, cancellation: Cancellatio
     images = _renamed(parcel.images, name)
     layout = Layout.create(path, durable=False)
     workers = Workers(JOBS, cancellation)
-    new = [*map(_described, images), *map(unnamed, parcel.referrers)]
     with layout.adding(cancellation):
-        for root in (*(image.descriptor for image in images), *parcel.referrers):
-            copy(parcel.store, layout, root, workers=workers)
+        for image in images:
+            copy(parcel.store, layout, image.descriptor, workers=workers)
+        for referrer in parcel.referrers:
+            copy(parcel.store, layout, referrer, workers=workers)
+        new = [*map(_described, images), *map(unnamed, parcel.referrers)]
         layout.change_index(
             lambda entries: (*(entry for entry in entries if not _replaced(entry, new)), *new), cancellation
         )

@@ -13,9 +13,10 @@ import msgspec
 
 from imagekit.content import Digest, hash_file, hex_of
 from imagekit.errors import IntegrityError, UnreadableError, UsageError
-from imagekit.oci.choosing import choose, split
+from imagekit.oci.choosing import choose
 from imagekit.oci.documents import Descriptor
 from imagekit.oci.hybrid import NamedImage
+from imagekit.oci.places import Place
 from imagekit.oci.trees import runnables
 from imagekit.oci.words import Kind, parse
 from imagekit.pipeline.shipping import SUMS
@@ -48,7 +49,7 @@ def read_recorded(argument: str) -> Recorded:
     word = parse(argument)
     if word.kind is not Kind.OCI:
         raise UsageError(f"{argument}: provenance without a signature is believed of a local dist/ only", hint=_HINT)
-    path, _ = split(word.rest)
+    path = Place.parse(word.rest).path
     _require_whole(path)
     with ExitStack() as opened:
         chosen = choose(argument, opened)

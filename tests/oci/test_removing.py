@@ -19,6 +19,7 @@ from imagekit.oci.blobs import MissingBlobError
 from imagekit.oci.hybrid import NamedImage
 from imagekit.oci.opening import Parcel
 from imagekit.oci.reference import Reference
+from imagekit.oci.referrers import unnamed
 from imagekit.oci.registry import connected, push
 from imagekit.oci.removing import from_layout, from_registry
 from imagekit.oci.sending import into_layout
@@ -310,3 +311,27 @@ def test_a_repository_of_too_many_tags_is_not_searched_for_ever(little: Any, pus
     monkeypatch.setattr("imagekit.oci.removing._MOST_TAGS", 3)
     with pytest.raises(UnreadableError, match="too many to see"):
         deleted(little.host, "x", digest=image.digest)
+
+
+def signature(store: Any) -> doc.Descriptor:
+    """A manifest as cosign pushes it: nothing but its tag says what it is of."""
+    config = put(store, doc.encode(doc.ImageConfig(architecture="", os="", rootfs=doc.RootFS(diff_ids=()))), doc.CONFIG)
+    layer = put(store, b'{"critical":{}}', "application/vnd.dev.cosign.simplesigning.v1+json")
+    return put(store, doc.encode(doc.Manifest(config=config, layers=(layer,))), doc.MANIFEST)
+
+
+def test_what_cosign_keeps_under_a_tag_goes_with_the_image_too(
+    little: Any, build_image: BuildImage, tmp_path: Path
+) -> None:
+    layout = Layout.create(tmp_path / "layout", durable=False)
+    image = build_image(layout, "linux/amd64")
+    tag = f"sha256-{hex_of(image.digest)}.sig"
+    signed = signature(layout)
+    layout.set_index(doc.Index(manifests=(named(image, "a"), unnamed(signed, tag))))
+    for one, tags_of in ((image, ["1"]), (signed, [tag])):
+        push(layout, one, Reference(little.host, "x"), tags_of, cancellation=Cancellation())
+    assert deleted(little.host, "x", digest=image.digest).tags == ("1",)
+    assert not little.manifests.keys() & {"1", tag, image.digest, signed.digest}
+    from_layout(layout.path, "a")
+    assert layout.index().manifests == ()
+    assert list((layout.path / "blobs/sha256").iterdir()) == []
