@@ -6,6 +6,7 @@ A base is fetched once, into the cache, and found there by its digest afterwards
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +23,7 @@ from imagekit.image import lock as locks
 from imagekit.image.bases import CONTEXT, LAYOUT, SCRATCH, Base, Standing, image_for, indexes, layers_of, open_layout
 from imagekit.image.recipe import Recipe
 from imagekit.image.shipped import chosen, shipped_platform
-from imagekit.oci.blobs import BlobReader, read_verified
+from imagekit.oci.blobs import BlobReader, MissingBlobError, read_verified
 from imagekit.oci.documents import DOCUMENT_LIMIT, INDEX, MANIFEST, Descriptor
 from imagekit.oci.headers import FOLDER
 from imagekit.oci.layers import Entry
@@ -106,11 +107,8 @@ class _Reader:
         self, layout: Layout, reference: Reference, platforms: Sequence[Platform], called: str
     ) -> dict[Platform, Runnable]:
         """The images in the cache; the registry is asked only for what is not there."""
-        if layout.has(reference.digest):
-            root = _described(layout, reference.digest)
-            images = {platform: image_for(layout, root, platform, called) for platform in platforms}
-            if all(layout.has(layer.digest) for image in images.values() for layer in image.manifest.layers):
-                return images
+        if (kept := _kept(layout, reference.digest, platforms, called)) is not None:
+            return kept
         from imagekit.oci.copy import copy
         from imagekit.oci.registry import connected
 
@@ -140,6 +138,25 @@ class _Reader:
             content = read_layer(store, layer, diff_id, Path(folder), Wishes(every_format=False))
         remember(place, content)
         return content
+
+
+def _kept(
+    layout: Layout, digest: Digest, platforms: Sequence[Platform], called: str
+) -> dict[Platform, Runnable] | None:
+    """The images of a base that is whole in the cache, noted as used (`pruning`); None where something lacks."""
+    if not layout.has(digest):
+        return None
+    try:
+        root = _described(layout, digest)
+        images = {platform: image_for(layout, root, platform, called) for platform in platforms}
+        used = {digest, *(one.descriptor.digest for one in images.values())}
+        for image in images.values():
+            used |= {child.digest for child in image.manifest.children}
+        for each in used:
+            os.utime(layout.blob_path(each))
+    except (MissingBlobError, FileNotFoundError):
+        return None
+    return images
 
 
 class _Typed(msgspec.Struct, rename="camel"):

@@ -4,6 +4,7 @@
     layers/keys/*     what was packed, touched at every use             its own time
     layers/packed/    the packed bytes                                  when no key names them
     published/        extracted modules, read-only, and their records   the records' time
+    bases/            images that others are built on, touched likewise a blob's own time
     facts asked ...   answers that can be had again                     their own time
     scratch/          what a killed run left behind                     its own time
     zig/ staticcheck/ caches of other programs, whole or not at all     the last use of any file in it
@@ -28,7 +29,7 @@ from imagekit.content import Digest, hex_of
 from imagekit.source import published
 
 DAY = 86400.0
-_RECORDS = ("facts", "asked", "modules", "written")
+_RECORDS = ("facts", "asked", "contents", "modules", "written")
 _FOREIGN = ("zig", "staticcheck")
 _TRASH = ".pruned-"
 """What is removed gets this name first, so that nobody meets half of it."""
@@ -75,13 +76,14 @@ def prune(cache: Path, *, older_than: float, now: float, alone: bool) -> Pruned:
     """Remove what was not used for `older_than` seconds before `now` (seconds since 1970).
 
     Unless this process is `alone` with the cache, another one may be between two steps of a build: then nothing goes
-    that was used within a day, and neither extracted modules nor scratch nor other programs' caches.
+    that was used within a day, and neither extracted modules nor bases nor scratch nor other programs' caches.
     """
     before = now - (older_than if alone else max(older_than, DAY))
     kept, held = _kept(cache, before)
     removed = [kept, *_layers(cache / "layers", before), _records(cache, before)]
     if alone:
-        removed += [_published(cache / "published", before), _scratch(cache, before), _foreign(cache, before)]
+        removed += [_published(cache / "published", before), _bases(cache / "bases", before)]
+        removed += [_scratch(cache, before), _foreign(cache, before)]
     return Pruned(tuple(removed), held, not alone)
 
 
@@ -187,6 +189,14 @@ def _tree_away(tree: Path) -> int:
     size = size_of(tree)
     published.remove(tree)
     return size
+
+
+def _bases(layout: Path, before: float) -> Removed:
+    """Blobs that no build used, and what was left of those that never came whole."""
+    blobs = [path for path in _entries(layout / "blobs" / "sha256") if _written(path) <= before]
+    parts = [path for path in _entries(layout) if path.name.endswith(".part") and _written(path) <= before]
+    sizes = [_remove(path) for path in (*blobs, *parts)]
+    return Removed("blobs of bases", len(sizes), sum(sizes))
 
 
 def _scratch(cache: Path, before: float) -> Removed:

@@ -96,7 +96,7 @@ def filled(tmp_path: Path) -> Path:
         (cache / "kept" / name).mkdir(parents=True)
         (cache / "kept" / name / "lock").touch()
         (cache / "kept" / name / "app").write_bytes(b"x" * 1000)
-    for name in ("facts", "asked", "modules", "written"):
+    for name in ("facts", "asked", "contents", "modules", "written"):
         (cache / name).mkdir()
         (cache / name / "record").write_bytes(b"{}")
     tree = cache / "published" / "tree"
@@ -104,6 +104,10 @@ def filled(tmp_path: Path) -> Path:
     (tree / "inside" / "file.go").write_text("package x\n")
     (tree / "inside").chmod(0o555)
     (cache / "published" / "spec.json").write_text(json.dumps({"root": str(tree)}))
+    (cache / "bases/blobs/sha256").mkdir(parents=True)
+    (cache / "bases/blobs/sha256" / ("0" * 64)).write_bytes(b"layer")
+    (cache / "bases" / f".{'1' * 64}.part").write_bytes(b"lay")
+    (cache / "bases/oci-layout").write_bytes(b"{}")
     (cache / "scratch" / "left").mkdir(parents=True)
     (cache / "zig" / "h").mkdir(parents=True)
     (cache / "zig" / "h" / "x").write_bytes(b"y")
@@ -115,11 +119,18 @@ def filled(tmp_path: Path) -> Path:
 
 def test_everything_old_goes_but_the_memory_of_the_checksum_database(filled: Path) -> None:
     told = pruned(filled)
-    assert counts(told) == {"kept outputs": 2, "records": 4, "scratch": 1, "compiler caches": 1}
+    assert counts(told) == {
+        "kept outputs": 2,
+        "records": 5,
+        "blobs of bases": 2,
+        "scratch": 1,
+        "compiler caches": 1,
+    }
     assert told["freed"] >= 2000
     assert (told["busy"], told["held"]) == (False, 0)
     left = {path.relative_to(filled).as_posix() for path in filled.rglob("*") if path.is_file()}
-    assert {"in-use", "sumdb/name/latest", "published/tree/inside/file.go"} == left, "the tree's own ctime is new"
+    stay = {"in-use", "sumdb/name/latest", "bases/oci-layout"}
+    assert left == stay | {"published/tree/inside/file.go"}, "the tree's own ctime is new"
     assert counts(pruned(filled, "--older-than", "0s")) == {"extracted modules": 1}
     assert counts(pruned(filled)) == {}
 
@@ -145,7 +156,7 @@ def test_beside_a_running_imagekit_only_the_really_old_goes(filled: Path) -> Non
         fcntl.flock(lock, fcntl.LOCK_SH)
         told = pruned(filled, "--older-than", "0s")
     assert told["busy"]
-    assert counts(told) == {"kept outputs": 1, "records": 4}
+    assert counts(told) == {"kept outputs": 1, "records": 5}
     assert (filled / "kept" / "two").is_dir()
     assert (filled / "published" / "tree").is_dir()
     assert (filled / "scratch" / "left").is_dir()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -181,7 +182,7 @@ def push(peer: Callable[[str], Path], layout: Path, name: str) -> None:
 
 
 def test_a_registry_base_must_be_locked_and_is_then_had_without_the_registry(
-    app: Callable[..., Path], imagekit: Imagekit, registry: Any
+    app: Callable[..., Path], imagekit: Imagekit, registry: Any, shared_cache: Path
 ) -> None:
     name = f"localhost:{registry.port}/team/base:1"
     place = app(name)
@@ -196,6 +197,9 @@ def test_a_registry_base_must_be_locked_and_is_then_had_without_the_registry(
     shutil.rmtree(place / "dist")
     again = imagekit("build", cwd=place)
     assert (again.returncode, again.stdout) == (0, first.stdout), again.stderr
+    cache = shared_cache / "imagekit/bases/blobs/sha256"
+    used = {path.name: path.stat().st_mtime for path in cache.iterdir()}
+    assert max(used.values()) > time.time() - 60, "so that `cache prune` leaves what builds stand on"
     annotations = manifests(place / "dist/oci")[0]["annotations"]
     assert annotations["org.opencontainers.image.base.name"] == locked.stdout.strip().replace(":1@", "@")
     assert (
