@@ -18,7 +18,7 @@ import msgspec
 
 import imagekit
 from imagekit.audit.finding import Severity
-from imagekit.errors import IntegrityError, ToolError, UsageError
+from imagekit.errors import IntegrityError, ToolError, UnreadableError, UsageError
 from imagekit.golang.isolation import isolation
 from imagekit.image import lock as locks
 from imagekit.image.recipe import names_of
@@ -81,6 +81,8 @@ def rebuild(order: Order, cancellation: Cancellation) -> Generator[Event, None, 
     """
     recorded = read_recorded(order.image)
     _require_possible(recorded)
+    if order.output is not None and order.output.absolute() == recorded.dist:
+        raise UsageError(f"{order.output} holds what is to be rebuilt", hint="name another folder with --output")
     with TemporaryDirectory(prefix="imagekit-rebuild-") as name:
         place = Path(name)
         yield Phase("checking out the source")
@@ -124,6 +126,8 @@ def _require_possible(recorded: Recorded) -> None:
 def _source(parameters: Parameters, order: Order, tree: Path, cancellation: Cancellation) -> Path:
     """The folder to build in: the commit's, or, for published modules alone, one with nothing but the configuration."""
     config, source = parameters.config, parameters.source
+    if config is not None and Path(config.name).name != config.name:
+        raise UnreadableError(f"{line(config.name)!r} is not the name of a file")
     if source is None:
         tree.mkdir()
         if config is not None:

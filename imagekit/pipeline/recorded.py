@@ -37,6 +37,7 @@ class Recorded(msgspec.Struct, frozen=True):
     image: Descriptor
     reference: str
     provenance: Provenance
+    dist: Path
     contents: tuple[Digest, ...]
 
 
@@ -72,6 +73,7 @@ def read_recorded(argument: str) -> Recorded:
         image=image.descriptor,
         reference=f"{_repository(image)}@{image.descriptor.digest}",
         provenance=found[0],
+        dist=path.absolute().parent,
         contents=contents,
     )
 

@@ -168,6 +168,8 @@ def test_only_a_whole_local_dist_is_believed(project: Project, imagekit: Imageki
         done = imagekit("rebuild", word, cwd=place)
         assert done.returncode == 2, done.stderr
         assert "oci:dist/oci:NAME" in done.stderr
+    kept = imagekit("rebuild", IMAGE, "--output", "dist", cwd=place)
+    assert (kept.returncode, "dist holds what is to be rebuilt" in kept.stderr) == (2, True), kept.stderr
     index = place / "dist/oci/index.json"
     index.write_text(index.read_text() + " ")
     done = imagekit("rebuild", IMAGE, cwd=place)
