@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, NewType, Protocol
 import msgspec
 
 from imagekit.errors import IntegrityError
+from imagekit.unfinished import unfinished
 
 Digest = NewType("Digest", str)
 """`sha256:` and 64 lower-case hex digits (OCI image spec, descriptor.md#digests)."""
@@ -79,18 +80,19 @@ def whole_file(path: Path, mode: int = 0o644, *, durable: bool = True) -> Iterat
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
-    try:
-        with temporary.open("xb") as stream:
-            os.fchmod(stream.fileno(), mode)
-            yield stream
-            stream.flush()
-            if durable:
-                os.fsync(stream.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
-        raise
+    with unfinished(lambda: temporary.open("xb"), lambda _: temporary.unlink()) as stream:
+        try:
+            with stream:
+                os.fchmod(stream.fileno(), mode)
+                yield stream
+                stream.flush()
+                if durable:
+                    os.fsync(stream.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                temporary.unlink()
+            raise
 
 
 def write_whole(path: Path, content: bytes, mode: int = 0o644, *, durable: bool = True) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from imagekit.content import write_whole
 from imagekit.errors import UsageError
+from imagekit.unfinished import uncut, unfinished
 
 GITIGNORE = b"*\n"
 _AT_FDCWD = -100
@@ -56,7 +57,8 @@ def staged(output: Path, *, exchange: Exchange | None = None) -> Iterator[Path]:
         write_whole(new / ".gitignore", GITIGNORE)
         try:
             yield new
-            _swap(wrapper, output, exchange or exchange_paths)
+            with uncut():
+                _swap(wrapper, output, exchange or exchange_paths)
         finally:
             _remove(new)
 
@@ -105,12 +107,18 @@ def _locked(wrapper: Path) -> Iterator[None]:
             break
         os.close(descriptor)
     try:
-        write_whole(wrapper / ".gitignore", GITIGNORE)
-        yield
+        with unfinished(lambda: wrapper, _left):
+            write_whole(wrapper / ".gitignore", GITIGNORE)
+            yield
     finally:
-        if not (wrapper / "journal").exists():
-            _remove(wrapper)
+        _left(wrapper)
         os.close(descriptor)
+
+
+def _left(wrapper: Path) -> None:
+    """Remove the wrapper, unless whoever comes next has something to finish in it."""
+    if not (wrapper / "journal").exists():
+        _remove(wrapper)
 
 
 def _same_folder(descriptor: int, path: Path) -> bool:

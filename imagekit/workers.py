@@ -1,4 +1,4 @@
-"""Where tasks run: threads under one CPU budget, child processes, and cancellation with its reason.
+"""Where tasks run: threads under one CPU budget and child processes, all of which a thrown switch ends.
 
 Touches processes and the clock.
 """
@@ -14,49 +14,28 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import IO, Generic, TypeVar
+from typing import IO, Any, Generic, TypeVar, cast
 
 import msgspec
 
-from imagekit.errors import StoppedError, ToolError
+from imagekit.cancellation import Cancellation
+from imagekit.content import Readable
+from imagekit.errors import ToolError
+from imagekit.unfinished import unfinished
+
+__all__ = ["Ahead", "Cancellation", "Checked", "Completed", "Workers", "cpus", "memory", "prefetched", "run", "waited"]
 
 T = TypeVar("T")
 R = TypeVar("R")
-_GRACE = 3.0
-"""Seconds that a child has between SIGTERM and SIGKILL."""
+_GRACE = 1.0
+"""Seconds that a child has between SIGTERM and SIGKILL; less than `imagekit.cli.stopping` waits for us."""
 _TICK = 0.05
 _AHEAD = 2
-"""Pieces that wait: more would only take memory."""
+"""Pieces that wait, beside the one that is used: more would only take memory."""
 _MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 """The control group's limit (v2 and v1), as a container sees its own; `max` where there is none."""
-
-
-class Cancellation:
-    """A switch that is thrown once, with the reason; every child process and task looks at it."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        self._error: StoppedError | None = None
-
-    def stop(self, error: StoppedError) -> None:
-        """Throw the switch; the first reason stays."""
-        if not self._event.is_set():
-            self._error = error
-            self._event.set()
-
-    def check(self) -> None:
-        """Raise the `StoppedError` that the switch was thrown with, if it was."""
-        if self._error is not None:
-            raise self._error
-
-    @property
-    def stopped(self) -> bool:
-        return self._event.is_set()
-
-    def wait(self, seconds: float) -> bool:
-        """Sleep until the switch is thrown or the time is over; whether it was thrown."""
-        return self._event.wait(seconds)
 
 
 class Completed(msgspec.Struct, frozen=True):
@@ -78,16 +57,26 @@ def run(
     """Run a program to its end in a process group of its own, with exactly this environment.
 
     Raises `ToolError` if it cannot be started. When the switch is thrown, the group gets SIGTERM, then SIGKILL after
-    3 s, and the `StoppedError` is raised once no process of it is left to wait for.
+    1 s, and the `StoppedError` is raised once no process of it is left to wait for.
     """
     if cancellation is not None:
         cancellation.check()
+    with unfinished(partial(_start, argv, env, cwd, bool(stdin)), _kill) as child:
+        _feed(child, stdin)
+        try:
+            return _collect(child, cancellation)
+        except BaseException:
+            _end(child)
+            raise
+
+
+def _start(argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, fed: bool) -> subprocess.Popen[bytes]:
     try:
-        child = subprocess.Popen(
+        return subprocess.Popen(
             list(argv),
             env=dict(env),
             cwd=cwd,
-            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdin=subprocess.PIPE if fed else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
@@ -97,12 +86,13 @@ def run(
             f"cannot start {argv[0]}: {error.strerror}",
             hint=f"install {Path(argv[0]).name}, or put it on PATH",
         ) from error
-    _feed(child, stdin)
-    try:
-        return _collect(child, cancellation)
-    except BaseException:
-        _end(child)
-        raise
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    """End the whole group at once; not if the leader was reaped, whose number may be another's by now."""
+    if child.returncode is None:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait(_GRACE)
 
 
 def _feed(child: subprocess.Popen[bytes], stdin: bytes) -> None:
@@ -135,7 +125,7 @@ def _collect(child: subprocess.Popen[bytes], cancellation: Cancellation | None) 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
     """Stop the whole group, politely first; the leader is reaped."""
-    for number, patience in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, _GRACE)):
+    for number, patience in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, _GRACE / 4)):
         try:
             os.killpg(child.pid, number)
         except ProcessLookupError:
@@ -174,15 +164,13 @@ class Workers:
             waiting: dict[Future[R], T] = {pool.submit(self._guarded, task, item): item for item in items}
             try:
                 while waiting:
-                    done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+                    done, _ = wait(waiting, timeout=_TICK, return_when=FIRST_COMPLETED)
                     for future in done:
                         yield waiting.pop(future), future.result()
-            except BaseException as error:
+                    self.cancellation.check()
+            finally:
                 for future in waiting:
                     future.cancel()
-                if not isinstance(error, Exception):
-                    self.cancellation.stop(StoppedError("interrupted", exit_code=130))
-                raise
 
     def _guarded(self, task: Callable[[T], R], item: T) -> R:
         self.cancellation.check()
@@ -221,26 +209,21 @@ class Ahead(Generic[R]):
         return self._future.result()
 
 
-def prefetched(pieces: Iterable[T]) -> Iterator[T]:
+def prefetched(pieces: Iterable[T], cancellation: Cancellation | None = None) -> Iterator[T]:
     """The same pieces, the next ones made in a thread while one is used; what making them raises is raised here.
 
-    For pieces that are read and hashed, which need no interpreter, while others are written.
+    For pieces that are read and hashed, which need no interpreter, while others are written. A thrown switch ends it
+    with its `StoppedError`; however it ends, its thread has ended too.
     """
-    made: queue.Queue[T | _End] = queue.Queue(_AHEAD)
-    over = threading.Event()
-    thread = threading.Thread(target=_make, args=(pieces, made, over), daemon=True)
-    thread.start()
+    made = _Prefetched(pieces)
+    made.start()
     try:
-        while not isinstance(piece := made.get(), _End):
+        while not isinstance(piece := made.take(cancellation), _End):
             yield piece
         if piece.error is not None:
             raise piece.error
     finally:
-        over.set()
-        with suppress(queue.Empty):
-            while True:
-                made.get_nowait()
-        thread.join()
+        made.leave()
 
 
 class _End:
@@ -250,17 +233,81 @@ class _End:
         self.error = error
 
 
-def _make(pieces: Iterable[T], made: queue.Queue[T | _End], over: threading.Event) -> None:
-    end = _End()
-    try:
-        for piece in pieces:
-            if over.is_set():
-                return
-            made.put(piece)
-    except BaseException as error:
-        end = _End(error)
-    if not over.is_set():
-        made.put(end)
+class _Prefetched(threading.Thread, Generic[T]):
+    """Makes pieces while there is room for them. Both queues are the interpreter's own: no code of theirs is cut."""
+
+    def __init__(self, pieces: Iterable[T]) -> None:
+        super().__init__(daemon=True)
+        self._pieces = pieces
+        self._made: queue.SimpleQueue[T | _End] = queue.SimpleQueue()
+        self._room: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        """A True for every piece that may be made; a False once none is wanted any more."""
+        for _ in range(_AHEAD):
+            self._room.put(True)
+        self._left = False
+
+    def run(self) -> None:
+        end = _End()
+        try:
+            pieces = iter(self._pieces)
+            while self._room.get() and not self._left:
+                try:
+                    self._made.put(next(pieces))
+                except StopIteration:
+                    break
+        except BaseException as error:
+            end = _End(error)
+        self._made.put(end)
+
+    def take(self, cancellation: Cancellation | None) -> T | _End:
+        """The next piece, or the end; the one before is no longer used."""
+        self._room.put(True)
+        while cancellation is not None:
+            cancellation.check()
+            with suppress(queue.Empty):
+                return self._made.get(timeout=_TICK)
+        return self._made.get()
+
+    def leave(self) -> None:
+        """No more pieces are wanted; waits for the one that is being made."""
+        self._left = True
+        self._room.put(False)
+        self.join()
+
+
+def waited(task: Callable[[], R], cancellation: Cancellation) -> R:
+    """What `task` gives; it is left behind in its thread when the switch is thrown. For what nothing else can stop."""
+    answer: queue.SimpleQueue[tuple[R | None, BaseException | None]] = queue.SimpleQueue()
+
+    def carry_out() -> None:
+        try:
+            answer.put((task(), None))
+        except BaseException as error:
+            answer.put((None, error))
+
+    threading.Thread(target=carry_out, daemon=True).start()
+    while True:
+        cancellation.check()
+        with suppress(queue.Empty):
+            result, error = answer.get(timeout=_TICK)
+            if error is not None:
+                raise error
+            return cast("R", result)
+
+
+class Checked:
+    """A stream that looks at the switch before every read; in all else it is the stream."""
+
+    def __init__(self, stream: Readable, cancellation: Cancellation) -> None:
+        self._stream, self._cancellation = stream, cancellation
+
+    def read(self, size: int = -1, /) -> bytes:
+        """As the stream reads; raises the switch's `StoppedError`."""
+        self._cancellation.check()
+        return self._stream.read(size)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def cpus() -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 import typer
 
@@ -56,6 +57,32 @@ def _password(from_stdin: bool) -> str:
         return raw.decode(errors="replace").removesuffix("\n").removesuffix("\r")
     if not sys.stdin.isatty():
         raise UsageError("there is no terminal to ask for the password", hint="pipe it to --password-stdin")
+    from imagekit.unfinished import unfinished
+
+    with unfinished(_terminal, _restore) as before:
+        try:
+            return _asked()
+        finally:
+            _restore(before)
+
+
+def _asked() -> str:
     from getpass import getpass
 
-    return getpass("password: ")
+    from imagekit.cli.stopping import SWITCH
+    from imagekit.workers import waited
+
+    return waited(partial(getpass, "password: "), SWITCH)
+
+
+def _terminal() -> list[Any]:
+    """The terminal as it is: a password is not shown while it is typed."""
+    import termios
+
+    return termios.tcgetattr(sys.stdin.fileno())
+
+
+def _restore(before: list[Any]) -> None:
+    import termios
+
+    termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, before)

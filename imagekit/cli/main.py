@@ -1,6 +1,7 @@
 """The command line: find the command, import only it, run it, and turn every exception into an exit code.
 
-Touches signals, stderr and the exit status. This is the one place where an exception becomes an exit code.
+Touches stderr and the exit status. This is the one place where an exception becomes an exit code. What it needs is
+imported late: until `stopping` is, a signal ends in a traceback of Python's own.
 """
 
 from __future__ import annotations
@@ -8,15 +9,15 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib import import_module
-from typing import TYPE_CHECKING
+from functools import partial
 
-import imagekit
-from imagekit.errors import ImagekitError
-from imagekit.text import line, plain
+from imagekit.cli.stopping import SWITCH, listen, supervised
+from imagekit.errors import ImagekitError, StoppedError
 
+TYPE_CHECKING = False  # what `typing` says too, after 4 ms
 if TYPE_CHECKING:
     import typer
 
@@ -58,52 +59,82 @@ GROUPS = {
 }
 
 
+_SAYING = threading.Lock()
+"""Who has it says the last line: the command, or the process that does not wait for it."""
+
+
 def run() -> None:
     """The console script. It ends without tearing the interpreter down, which would cost 20 ms and do nothing more."""
+    listen()
     gc.set_threshold(100_000, 50, 50)  # what a command imports and reads stays until it ends
-    code = main(sys.argv[1:])
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):
-            stream.flush()
-    os._exit(code)
+    os._exit(_carried_out(sys.argv[1:]))
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command; the exit code of SURFACE's table. Every code but 0 ends stderr with one line that names it."""
+    unlisten = listen()
+    try:
+        return _carried_out(arguments)
+    finally:
+        unlisten()
+
+
+def _carried_out(arguments: Sequence[str]) -> int:
     if list(arguments) == ["--version"]:
         return _version()
+    if _SAYING.locked():
+        _SAYING.release()
+    return supervised(partial(_command, arguments), _last_words)
+
+
+def _command(arguments: Sequence[str]) -> int:
+    try:
+        return _answered(arguments)
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
+
+
+def _answered(arguments: Sequence[str]) -> int:
     import typer
 
-    from imagekit.cli.stopping import stoppable
-
     try:
-        with stoppable():
-            command = typer.main.get_command(application(arguments))
-            code = command.main(list(arguments), prog_name="imagekit", standalone_mode=False)
-            sys.stdout.flush()
-            return int(code or 0)
-    except ImagekitError as error:
-        return _ended(error.exit_code, error.message, error.hint)
-    except typer.TyperException as error:
-        return _ended(2, _said(error), "see `imagekit --help`")
-    except BrokenPipeError:
-        return _quietly_closed()
+        command = typer.main.get_command(application(arguments))
+        code = command.main(list(arguments), prog_name="imagekit", standalone_mode=False)
+        SWITCH.check()
+        sys.stdout.flush()
+        return int(code or 0)
     except SystemExit as end:  # what typer makes of a closed pipe; everything else returns its code
         if not isinstance(end.__context__, BrokenPipeError):
             raise
         return _quietly_closed()
-    except (KeyboardInterrupt, typer.Abort):
-        return _ended(130, "interrupted", "run the same command again; nothing was half written")
-    except OSError as error:
-        return _ended(
-            4, f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), "check the path and its permissions"
-        )
     except Exception as error:
-        return _bug(error)
+        return _failed(SWITCH.reason or error)  # whatever breaks off when everything is stopped does so for that reason
+
+
+def _failed(error: Exception) -> int:
+    import typer
+
+    match error:
+        case ImagekitError():
+            return _ended(error.exit_code, error.message, error.hint)
+        case typer.TyperException():
+            return _ended(2, _said(error), "see `imagekit --help`")
+        case typer.Abort():
+            return _ended(130, "interrupted", "run the same command again; nothing was half written")
+        case BrokenPipeError():
+            return _quietly_closed()
+        case OSError():
+            said = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
+            return _ended(4, said, "check the path and its permissions")
+    return _bug(error)
 
 
 def application(arguments: Sequence[str]) -> typer.Typer:
     """The commands as a Typer application; only the one that `arguments` names is imported, all of them for help."""
+    from importlib import import_module
+
     import typer
 
     app = typer.Typer(
@@ -141,6 +172,8 @@ def _wanted(arguments: Sequence[str]) -> tuple[tuple[str, str], ...]:
 
 
 def _version() -> int:
+    import imagekit
+
     try:
         print(f"imagekit {imagekit.__version__}", flush=True)
     except BrokenPipeError:
@@ -150,13 +183,32 @@ def _version() -> int:
 
 def _ended(code: int, message: str, hint: str) -> int:
     """Say what failed; the last line is one line: `imagekit: exit N: what, where, next`."""
-    first, _, rest = message.partition("\n")
-    if rest:
+    from imagekit.text import plain
+
+    if not _SAYING.acquire(blocking=False):
+        threading.Event().wait()  # the process is ending without us
+    if "\n" in message:
         print(plain(message), file=sys.stderr)
     with suppress(BrokenPipeError):
         sys.stdout.flush()
-    print(f"imagekit: exit {code}: {line(first.rstrip(':'))}" + (f"; {line(hint)}" if hint else ""), file=sys.stderr)
+    print(_last_line(code, message, hint), file=sys.stderr)
     return code
+
+
+def _last_line(code: int, message: str, hint: str) -> str:
+    from imagekit.text import line
+
+    first = message.partition("\n")[0].rstrip(":")
+    return f"imagekit: exit {code}: {line(first)}" + (f"; {line(hint)}" if hint else "")
+
+
+def _last_words(reason: StoppedError) -> None:
+    """The last line, for a process that waits for nobody: neither for the command nor for a reader of stderr."""
+    import select
+
+    if _SAYING.acquire(blocking=False) and select.select([], [2], [], 0)[1]:
+        with suppress(OSError):
+            os.write(2, _last_line(reason.exit_code, reason.message, reason.hint).encode() + b"\n")
 
 
 def _said(error: typer.TyperException) -> str:
@@ -171,6 +223,8 @@ def _quietly_closed() -> int:
 
 def _bug(error: Exception) -> int:
     import traceback
+
+    from imagekit.text import plain
 
     print(plain("".join(traceback.format_exception(error))), file=sys.stderr)
     return _ended(1, f"bug: {type(error).__name__}: {error}", "please report it with the lines above")

@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Generator
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from imagekit.pipeline.progress import Event, Phase, Progress, Said, Stage
 from imagekit.text import line, plain
+from imagekit.unfinished import unfinished
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -75,6 +77,7 @@ class LiveLines:
         self._rows: dict[str, Progress] = {}
         self._phase = ""
         self._live: Live | None = None
+        self._opened = ExitStack()
 
     def __enter__(self) -> Self:
         from rich.console import Console
@@ -83,7 +86,7 @@ class LiveLines:
         self._live = Live(
             console=Console(stderr=True), transient=False, refresh_per_second=8, get_renderable=self._table
         )
-        self._live.start()
+        self._opened.enter_context(unfinished(self._live.start, _show_cursor))
         return self
 
     def __exit__(
@@ -92,6 +95,7 @@ class LiveLines:
         self._phase = ""
         if self._live:
             self._live.stop()
+        self._opened.close()
 
     def show(self, event: Event) -> None:
         match event:
@@ -115,3 +119,8 @@ class LiveLines:
         if self._phase:
             table.add_row(Spinner("dots"), Text(self._phase, "dim"))
         return table
+
+
+def _show_cursor(_: None) -> None:
+    """What `Live.stop` would do, and a new line for the last words."""
+    os.write(2, b"\x1b[?25h\n")

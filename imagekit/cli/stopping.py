@@ -1,44 +1,138 @@
 """Ctrl-C, SIGTERM and `--timeout`: one switch that stops the whole tree of work, with its reason.
 
-Touches signals and the clock.
+The command runs in a thread, and the main thread, which is the one that Python gives signals to, only waits for it. So
+no signal ever raises an exception in the middle of anybody's code, where it could leave a lock held for ever or a file
+behind. The work looks at the switch and ends by itself; what has not ended after a moment, or when a second signal
+comes, is ended with the process. Touches signals, the clock, stderr and the exit status.
 """
 
 from __future__ import annotations
 
-import re
+import os
 import signal
+import threading
+import time
 import types
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
+from imagekit.cancellation import Cancellation
 from imagekit.errors import StoppedError, UsageError
-from imagekit.workers import Cancellation
 
 SWITCH = Cancellation()
 """The switch of this process; every command hands it down."""
 
 _AGAIN = "run the same command again; nothing was half written"
+_REASONS = {
+    signal.SIGINT: ("interrupted (SIGINT)", 130),
+    signal.SIGTERM: ("terminated (SIGTERM)", 143),
+}
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "ms": 0.001}
+_TICK = 0.05
+_PATIENCE = 1.5
+"""Seconds that the work has to end by itself; a child process takes one of them at most."""
+_SAME = 0.25
+"""Seconds within which a second signal is the first one again: `timeout` sends it to the process and to its group."""
+_received: list[tuple[int, float]] = []
+"""The signals that came, and when."""
+_limits: list[tuple[float, StoppedError]] = []
+"""None, or when the time of `--timeout` is over."""
 
 
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """Inside the block a signal throws the switch and raises its `StoppedError` in the main thread."""
-    reasons = {
-        signal.SIGINT: StoppedError("interrupted (SIGINT)", exit_code=130, hint=_AGAIN),
-        signal.SIGTERM: StoppedError("terminated (SIGTERM)", exit_code=143, hint=_AGAIN),
-    }
-    before = {number: signal.signal(number, _stop_with(reason)) for number, reason in reasons.items()}
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+def listen() -> Callable[[], None]:
+    """From now on signals are noted, for `supervised`; what is returned lets them do again what they did before."""
+    _received.clear()
+    before = {number: signal.signal(number, _note) for number in _REASONS}
+
+    def unlisten() -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+    return unlisten
+
+
+def _note(number: int, _frame: types.FrameType | None) -> None:
+    _received.append((number, time.monotonic()))
+
+
+def supervised(work: Callable[[], int], last_words: Callable[[StoppedError], None]) -> int:
+    """What `work` returns or raises. A signal throws the switch, and the work says why it stopped.
+
+    Where it does not stop, all that is unfinished is undone, `last_words` says why, and the process ends.
+    """
+    _limits.clear()
+    task, watched = _Task(work), _Watched()
+    while not task.ended():
+        if watched.must_end():
+            _end(last_words)
+    return task.result()
+
+
+class _Task(threading.Thread):
+    """The command, in a thread of its own."""
+
+    def __init__(self, work: Callable[[], int]) -> None:
+        super().__init__(name="command", daemon=True)
+        self._work, self._code = work, 1
+        self._error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._code = self._work()
+        except BaseException as error:
+            self._error = error
+
+    def ended(self) -> bool:
+        self.join(_TICK)
+        return not self.is_alive()
+
+    def result(self) -> int:
+        if self._error is not None:
+            raise self._error
+        return self._code
+
+
+class _Watched:
+    """The signals that came, and the clock: throws the switch, and knows when patience is over."""
+
+    def __init__(self) -> None:
+        self._stopped_at = 0.0
+
+    def must_end(self) -> bool:
+        """Whether the process must end now, whatever the work does."""
+        now = time.monotonic()
+        if not self._stopped_at:
+            self._stop(now)
+            return False
+        again = any(at > self._stopped_at + _SAME for _, at in _received)
+        return again or now > self._stopped_at + _PATIENCE
+
+    def _stop(self, now: float) -> None:
+        if _received:
+            number, self._stopped_at = _received[0]
+            said, code = _REASONS[signal.Signals(number)]
+            SWITCH.stop(StoppedError(said, exit_code=code, hint=_AGAIN))
+        elif _limits and now > _limits[0][0]:
+            self._stopped_at = now
+            SWITCH.stop(_limits[0][1])
+
+
+def _end(last_words: Callable[[StoppedError], None]) -> None:
+    """End the process now; a third signal does not even wait for this."""
+    from imagekit.unfinished import undo
+
+    for number in _REASONS:
+        signal.signal(number, signal.SIG_DFL)
+    reason = SWITCH.reason or StoppedError("stopped", exit_code=130)
+    undo()
+    last_words(reason)
+    os._exit(reason.exit_code)
 
 
 def limit_time(text: str | None) -> None:
     """Start the clock of `--timeout` (`90`, `90s`, `15m`, `1h`); raise `UsageError` for another spelling."""
+    import re
+
     if text is None:
         return
     spelled = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)?", text)
@@ -47,14 +141,4 @@ def limit_time(text: str | None) -> None:
     reason = StoppedError(
         f"timed out after {text} (--timeout)", exit_code=124, hint="give it more time, or see what hangs"
     )
-    signal.signal(signal.SIGALRM, _stop_with(reason))
-    signal.setitimer(signal.ITIMER_REAL, float(spelled[1]) * _UNITS[spelled[2] or ""])
-
-
-def _stop_with(reason: StoppedError) -> Callable[[int, types.FrameType | None], None]:
-    def stop(_number: int, _frame: types.FrameType | None) -> None:
-        if not SWITCH.stopped:
-            SWITCH.stop(reason)
-            raise reason
-
-    return stop
+    _limits[:] = [(time.monotonic() + float(spelled[1]) * _UNITS[spelled[2] or ""], reason)]

@@ -10,6 +10,7 @@ import msgspec
 
 from imagekit.errors import ImagekitError, IntegrityError, NetworkError, ToolError
 from imagekit.text import plain
+from imagekit.unfinished import temporary_folder
 from imagekit.workers import Completed
 
 _SHOWN = 8
@@ -75,9 +76,7 @@ def failure(errors: Sequence[str]) -> ImagekitError:
 @contextmanager
 def scratch(cache_dir: Path) -> Iterator[Path]:
     """An empty folder of our own, gone afterwards."""
-    import tempfile
-
     parent = cache_dir / "scratch"
     parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.TemporaryDirectory(dir=parent, ignore_cleanup_errors=True) as name:
-        yield Path(name).resolve()
+    with temporary_folder("tmp", parent) as folder:
+        yield folder.resolve()

@@ -25,6 +25,7 @@ import msgspec
 
 from imagekit.content import Digest, canonical_json, digest_of, hash_file, hash_stream, hex_of, write_whole
 from imagekit.targets.target import Target
+from imagekit.unfinished import unfinished
 from imagekit.workers import Cancellation
 
 _TICK = 0.02
@@ -122,9 +123,9 @@ def held(folder: Path, filename: str, cancellation: Cancellation | None = None) 
     descriptor = _locked(folder, cancellation)
     try:
         kept = Kept(folder, filename, os.fstat(descriptor).st_size > 0)
-        _fresh(kept.temporary)
-        os.pwrite(descriptor, b"linking\n", 0)
-        yield kept
+        with unfinished(lambda: _fresh(kept.temporary), lambda _: shutil.rmtree(kept.temporary)):
+            os.pwrite(descriptor, b"linking\n", 0)
+            yield kept
         os.ftruncate(descriptor, 0)
     finally:
         shutil.rmtree(folder / "tmp", ignore_errors=True)
@@ -155,14 +156,15 @@ def place(source: Path, destination: Path) -> None:
     """A copy of a program at `destination`, mode 0755, whole or not at all; its folder is made if it is missing."""
     destination.parent.mkdir(parents=True, exist_ok=True)
     temporary = destination.with_name(f".{destination.name}.part")
-    try:
-        shutil.copyfile(source, temporary)
-        temporary.chmod(_MODE)
-        temporary.replace(destination)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
-        raise
+    with unfinished(lambda: temporary, Path.unlink):
+        try:
+            shutil.copyfile(source, temporary)
+            temporary.chmod(_MODE)
+            temporary.replace(destination)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                temporary.unlink()
+            raise
 
 
 def _private(folder: Path) -> None:

@@ -25,6 +25,7 @@ from imagekit.oci.blobs import BlobStore, put, read_verified
 from imagekit.oci.documents import Descriptor
 from imagekit.oci.layers import Compression, Entry, Layer, write_layer
 from imagekit.oci.store import Layout
+from imagekit.unfinished import unfinished
 
 _FORMAT = 2
 """Raised when the same input gives other bytes (headers, records, a quoting filter): old records are then dead."""
@@ -170,15 +171,14 @@ class LayerCache:
 
 def _written(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """A new file, whole or not at all."""
-    try:
-        with path.open("x+b") as stream:
-            os.fchmod(stream.fileno(), 0o644)
-            write(stream)
-    except FileExistsError:
-        raise
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+    with unfinished(lambda: path.open("x+b"), lambda _: path.unlink()) as stream:
+        try:
+            with stream:
+                os.fchmod(stream.fileno(), 0o644)
+                write(stream)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
 
 def with_digest(entry: Entry) -> Entry:

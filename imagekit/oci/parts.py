@@ -16,6 +16,7 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from imagekit.content import CHUNK, Digest, Readable, hex_of
@@ -24,6 +25,7 @@ from imagekit.oci.blobs import VerifyingReader
 from imagekit.oci.documents import Descriptor
 from imagekit.oci.files import new_file, write_all
 from imagekit.oci.streams import Chained, Limited, rewinder
+from imagekit.unfinished import unfinished
 
 WORTH = 1 << 20
 """Bytes: fewer are fetched again sooner than a file of them is kept and hashed."""
@@ -131,14 +133,12 @@ def begun(folder: Path, digest: Digest | None = None) -> Iterator[Part]:
     With `digest` it is the one that an earlier run left, unless another process has it: waiting for that one could take
     for ever. After a `NetworkError` that part stays for the next run, and the error's hint says so.
     """
-    named = _held(folder, digest) if digest else None
-    part = named or _new(folder)
-    with part.file:
+    with unfinished(partial(_begin, folder, digest), Part.drop) as part, part.file:
         try:
             yield part
         except NetworkError as error:
             part.file.truncate(part.file.tell())
-            if named is None or part.written < WORTH:
+            if digest is None or part.path != _place_of(folder, digest) or part.written < WORTH:
                 part.drop()
             else:
                 kept = f"{part.written >> 20} MiB of this blob are kept for the next run"
@@ -172,9 +172,17 @@ def _swept(part: Part) -> int:
         return size
 
 
+def _begin(folder: Path, digest: Digest | None) -> Part:
+    return (digest and _held(folder, digest)) or _new(folder)
+
+
+def _place_of(folder: Path, digest: Digest) -> Path:
+    return folder / f".{hex_of(digest)}.part"
+
+
 def _held(folder: Path, digest: Digest) -> Part | None:
     """The part of that digest, made if there is none; None where another process has it, or it cannot be had."""
-    path = folder / f".{hex_of(digest)}.part"
+    path = _place_of(folder, digest)
     try:
         part = Part(path, _opened(path))
     except OSError:  # a new name fares better, or says what is wrong with the folder

@@ -8,8 +8,6 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import msgspec
 
@@ -34,6 +32,7 @@ from imagekit.pipeline.foundation import Foundation, Foundations
 from imagekit.pipeline.ground import Ground
 from imagekit.pipeline.inspecting import FORMAT, remember
 from imagekit.platform import Platform
+from imagekit.unfinished import temporary_folder
 from imagekit.workers import Cancellation, Workers
 
 _JOBS = 4
@@ -134,8 +133,8 @@ class _Reader:
             return msgspec.json.decode(place.read_bytes(), type=Content)
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
             pass
-        with TemporaryDirectory(prefix="imagekit-base-") as folder:
-            content = read_layer(store, layer, diff_id, Path(folder), Wishes(every_format=False))
+        with temporary_folder("imagekit-base-") as folder:
+            content = read_layer(store, layer, diff_id, folder, Wishes(every_format=False))
         remember(place, content)
         return content
 

@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Generator, Iterator
 from enum import StrEnum
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -33,6 +32,7 @@ from imagekit.source.git import find_root
 from imagekit.targets.target import Cgo
 from imagekit.text import line
 from imagekit.trust.provenance import Parameters, Provenance, Source
+from imagekit.unfinished import temporary_folder
 from imagekit.workers import Cancellation
 
 if TYPE_CHECKING:
@@ -83,8 +83,7 @@ def rebuild(order: Order, cancellation: Cancellation) -> Generator[Event, None, 
     _require_possible(recorded)
     if order.output is not None and order.output.absolute() == recorded.dist:
         raise UsageError(f"{order.output} holds what is to be rebuilt", hint="name another folder with --output")
-    with TemporaryDirectory(prefix="imagekit-rebuild-") as name:
-        place = Path(name)
+    with temporary_folder("imagekit-rebuild-") as place:
         yield Phase("checking out the source")
         folder = _source(recorded.provenance.parameters, order, place / "source", cancellation)
         ground = _ground(recorded, order, place, folder, cancellation)

@@ -11,7 +11,6 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from imagekit.binary.variables import set_variables
 from imagekit.errors import IntegrityError, ToolError
@@ -22,6 +21,7 @@ from imagekit.pipeline.request import Request
 from imagekit.pipeline.shipping import SUMS
 from imagekit.staging import wrapper_of
 from imagekit.text import plain
+from imagekit.unfinished import temporary_folder
 from imagekit.workers import Cancellation, run
 
 _SHOWN = 40
@@ -35,8 +35,7 @@ def verify_reproducible(ground: Ground, cancellation: Cancellation) -> int:
     Raises `IntegrityError` that names and explains the first file that differs, `ToolError` if the second build ends
     otherwise than the first.
     """
-    with TemporaryDirectory(prefix="imagekit-again-") as name:
-        place = Path(name)
+    with temporary_folder("imagekit-again-") as place:
         output = _build(ground, place, cancellation)
         first, second = _sums(ground.output), _sums(output)
         if differing := sorted(_differing(first, second), key=_telling):

@@ -19,6 +19,7 @@ from imagekit.content import CHUNK
 from imagekit.errors import IntegrityError, UnreadableError
 from imagekit.source import dirhash
 from imagekit.source.modpath import check_file, check_module, is_version
+from imagekit.unfinished import uncut, unfinished
 
 if TYPE_CHECKING:
     import zipfile
@@ -131,15 +132,16 @@ def _write(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> str:
 def _staged(into: Path) -> Iterator[Path]:
     """A folder beside `into` that takes its place, read-only, when the block ends well; else it is gone."""
     staging = into.with_name(f".{into.name}.{os.urandom(4).hex()}.part")
-    staging.mkdir(mode=0o700)
-    try:
-        yield staging
-        for folder in _folders(staging):
-            folder.chmod(0o555)
-        _place(staging, into)
-    except BaseException:
-        remove(staging)
-        raise
+    with unfinished(lambda: staging.mkdir(mode=0o700), lambda _: remove(staging)):
+        try:
+            yield staging
+            with uncut():
+                for folder in _folders(staging):
+                    folder.chmod(0o555)
+                _place(staging, into)
+        except BaseException:
+            remove(staging)
+            raise
 
 
 def _place(staging: Path, into: Path) -> None:

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from imagekit.errors import ConfigError, ImagekitError, IntegrityError, ToolError, UsageError
 from imagekit.text import line
+from imagekit.unfinished import temporary_folder
 from imagekit.workers import Cancellation, run
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ def sign_detached(
     users = [word for fingerprint in wanted for word in ("--local-user", fingerprint)]
     options = ["--armor", "--no-textmode", "--no-comments", "--no-emit-version", "--digest-algo", "SHA512"]
     unlock = ["--pinentry-mode", "loopback", "--passphrase-fd", "0"] if password is not None else []
-    with TemporaryDirectory(prefix="imagekit-sign-") as folder:
-        path = Path(folder) / "content"
+    with temporary_folder("imagekit-sign-") as folder:
+        path = folder / "content"
         path.write_bytes(content)
         argv = [*options, *unlock, *users, "--output", "-", "--detach-sign", str(path)]
         signature = _gpg(argv, env, cancellation, b"" if password is None else password + b"\n")

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
+import os
+import pty
+import sys
+import termios
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
@@ -73,3 +79,38 @@ def test_what_is_refused(monkeypatch, capsys, words, content, message):
     typed(monkeypatch, content)
     assert main(words) == 2
     assert message in capsys.readouterr().err
+
+
+def typed_at_a_terminal(words: list[str], keys: bytes) -> tuple[int, str, bool]:
+    """Run `imagekit …` on a terminal of its own, type when it asks; exit code, the screen, whether keys are shown."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execv(sys.executable, [sys.executable, "-m", "imagekit", *words])  # noqa: S606 - that is what is wanted
+    screen = b""
+    with contextlib.suppress(OSError):  # the end of the terminal's other side
+        while piece := os.read(terminal, 4096):
+            screen += piece
+            if b"password: " in screen and keys:
+                time.sleep(0.1)  # what is typed before the prompt is thrown away
+                os.write(terminal, keys)
+                keys = b""
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    shown = bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
+    os.close(terminal)
+    return code, screen.decode(), shown
+
+
+def test_a_password_is_asked_for_at_a_terminal(tmp_path, free_registry):
+    code, screen, shown = typed_at_a_terminal(["login", free_registry, "--username", "me"], b"secret-word\n")
+    assert (code, shown) == (0, True)
+    assert "secret-word" not in screen
+    kept = json.loads((tmp_path / "config.json").read_text())["auths"][free_registry]["auth"]
+    assert base64.b64decode(kept) == b"me:secret-word"
+
+
+def test_ctrl_c_at_the_prompt_ends_it_and_keys_are_shown_again(tmp_path, free_registry):
+    code, screen, shown = typed_at_a_terminal(["login", free_registry, "--username", "me"], b"half a\x03")
+    assert (code, shown) == (130, True)
+    assert "half a" not in screen
+    assert "imagekit: exit 130: interrupted (SIGINT)" in screen
+    assert not (tmp_path / "config.json").exists()

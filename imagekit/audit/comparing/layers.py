@@ -6,7 +6,6 @@ import datetime
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import msgspec
 
@@ -19,6 +18,7 @@ from imagekit.errors import IntegrityError
 from imagekit.oci.blobs import BlobReader
 from imagekit.oci.documents import Descriptor
 from imagekit.oci.inflate import Inflated
+from imagekit.unfinished import temporary_folder
 
 _MOST_MEMBERS, _MOST_PROGRAMS = 100, 8
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5": "zstd"}
@@ -178,8 +178,8 @@ def _with_programs(members: tuple[Member, ...], one: _Side, other: _Side) -> tup
     paths = [member.path for member in members if member.changes[-1].name == "content"][:_MOST_PROGRAMS]
     if not paths:
         return members
-    with TemporaryDirectory(prefix="imagekit-diff-") as folder:
-        places = [_extracted(side, paths, Path(folder), name) for side, name in ((one, "one"), (other, "other"))]
+    with temporary_folder("imagekit-diff-") as folder:
+        places = [_extracted(side, paths, folder, name) for side, name in ((one, "one"), (other, "other"))]
         found = {path: _compared(path, places[0][path], places[1][path]) for path in paths}
     return tuple(
         msgspec.structs.replace(member, program=found[member.path].program) if member.path in found else member

@@ -13,11 +13,13 @@ import signal
 import struct
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 import msgspec
 
 from imagekit.errors import ToolError
+from imagekit.unfinished import unfinished
 from imagekit.workers import Cancellation
 
 T = TypeVar("T")
@@ -44,12 +46,12 @@ def each(
     Work begins in the order of `first`, which names every batch, at most `MOST_BATCHES`. Raises the switch's
     `StoppedError`, and `ToolError` for a child that was killed; no child is left then.
     """
-    pool = _Pool(task, batches, kind)
-    try:
-        pool.start(first, min(jobs, len(batches)))
-        yield from pool.results(cancellation)
-    finally:
-        pool.end()
+    with unfinished(lambda: _Pool(task, batches, kind), _Pool.kill) as pool:
+        try:
+            pool.start(first, min(jobs, len(batches)))
+            yield from pool.results(cancellation)
+        finally:
+            pool.end()
 
 
 class _Pool(Generic[T, R]):
@@ -121,11 +123,17 @@ class _Pool(Generic[T, R]):
 
     def end(self) -> None:
         """Close every pipe; kill and reap every child. A second time nothing is left to do."""
+        self.kill()
         for answers, child in self._children.items():
             os.close(answers)
-            os.kill(child, signal.SIGKILL)  # it has not been reaped, so the number is still its own
             os.waitpid(child, 0)
         self._children.clear()
+
+    def kill(self) -> None:
+        """Kill every child."""
+        for child in tuple(self._children.values()):
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)  # it has not been reaped, so the number is still its own
 
 
 def _live(task: Callable[[T], R], batches: Sequence[Sequence[T]], queue: int, out: int) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from contextlib import ExitStack
 from typing import Self
 
 import msgspec
@@ -21,6 +20,7 @@ from imagekit.errors import ImagekitError, IntegrityError
 from imagekit.oci.blobs import BlobReader
 from imagekit.oci.documents import FOREIGN_LAYERS, Descriptor
 from imagekit.oci.trees import Runnable
+from imagekit.unfinished import temporary_folder
 from imagekit.workers import Cancellation
 
 _TAR = re.compile(r".*\.tar(?:[.+](?:gzip|zstd))?")
@@ -77,13 +77,14 @@ class Unpacker:
         self._store, self._wishes = store, wishes
         self.cancellation = cancellation or Cancellation()
         self._read: dict[Pair, Content | ImagekitError] = {}
-        self._folder = TemporaryDirectory(prefix="imagekit-audit-")
+        self._opened = ExitStack()
 
     def __enter__(self) -> Self:
+        self._folder = self._opened.enter_context(temporary_folder("imagekit-audit-"))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._folder.cleanup()
+        self._opened.close()
 
     def read_ahead(self, images: Sequence[Runnable], jobs: int) -> None:
         """Read the layers of all these images now, several at a time; the store must bear to be read by a fork."""
@@ -119,7 +120,7 @@ class Unpacker:
         return found
 
     def _layer(self, pair: Pair) -> Content:
-        return read_layer(self._store, *pair, Path(self._folder.name), self._wishes)
+        return read_layer(self._store, *pair, self._folder, self._wishes)
 
 
 def _is_counted(runnable: Runnable) -> bool:

@@ -12,6 +12,8 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -19,6 +21,7 @@ import msgspec
 from imagekit.binary.deep.answering import LENGTH, QUESTION, Question
 from imagekit.binary.deep.opinion import Answer
 from imagekit.errors import UnreadableError
+from imagekit.unfinished import unfinished
 
 _SECONDS, _BYTES_A_SECOND = 20, 20 << 20
 """What any file may take, and how many bytes more earn a further second."""
@@ -39,13 +42,16 @@ class Parsers:
         with theirs:
             theirs.set_inheritable(True)
             module = "imagekit.binary.deep.answering"
-            self._process = subprocess.Popen(
+            start = partial(
+                subprocess.Popen[bytes],
                 [sys.executable, "-P", "-m", module, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
             )
+            self._opened = ExitStack()
+            self._process = self._opened.enter_context(unfinished(start, subprocess.Popen.kill))
         self._socket, self.owner = ours, os.getpid()
 
     def ask(self, question: Question, descriptor: int) -> Answer:
@@ -86,6 +92,7 @@ class Parsers:
         if self.owner == os.getpid():
             self._process.kill()
             self._process.wait()
+        self._opened.close()
 
 
 _LOCK = threading.Lock()
