@@ -5,8 +5,10 @@ Touches processes and the clock.
 
 from __future__ import annotations
 
+import math
 import os
 import queue
+import selectors
 import signal
 import subprocess
 import threading
@@ -25,13 +27,26 @@ from imagekit.content import Readable
 from imagekit.errors import ToolError
 from imagekit.unfinished import unfinished
 
-__all__ = ["Ahead", "Cancellation", "Checked", "Completed", "Workers", "cpus", "memory", "prefetched", "run", "waited"]
+__all__ = [
+    "Ahead",
+    "Cancellation",
+    "Checked",
+    "Completed",
+    "OutputError",
+    "Workers",
+    "cpus",
+    "memory",
+    "prefetched",
+    "run",
+    "waited",
+]
 
 T = TypeVar("T")
 R = TypeVar("R")
 _GRACE = 1.0
 """Seconds that a child has between SIGTERM and SIGKILL; less than `imagekit.cli.stopping` waits for us."""
 _TICK = 0.05
+_PIECE = 1 << 18
 _AHEAD = 2
 """Pieces that wait, beside the one that is used: more would only take memory."""
 _MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -46,6 +61,32 @@ class Completed(msgspec.Struct, frozen=True):
     stderr: bytes
 
 
+class OutputError(ToolError):
+    """A child that took too long or wrote too much; `what` says so in a few words."""
+
+    def __init__(self, program: str, what: str) -> None:
+        super().__init__(f"{program} {what}", hint=f"run {program} by itself and see what it waits for")
+        self.what = what
+
+
+class _Watched:
+    """What a child must not outlive or outgrow."""
+
+    def __init__(
+        self, program: str, cancellation: Cancellation | None, seconds: float | None, limit: int | None
+    ) -> None:
+        self._program, self._cancellation, self._seconds, self._limit = program, cancellation, seconds, limit
+        self._until = math.inf if seconds is None else time.monotonic() + seconds
+
+    def check(self, size: int = 0) -> None:
+        if self._cancellation is not None:
+            self._cancellation.check()
+        if time.monotonic() > self._until:
+            raise OutputError(self._program, f"did not end within {self._seconds:.0f} s")
+        if self._limit is not None and size > self._limit:
+            raise OutputError(self._program, f"printed more than {self._limit >> 10} KiB")
+
+
 def run(
     argv: Sequence[str],
     *,
@@ -53,18 +94,22 @@ def run(
     cwd: Path | None = None,
     stdin: bytes = b"",
     cancellation: Cancellation | None = None,
+    seconds: float | None = None,
+    limit: int | None = None,
 ) -> Completed:
     """Run a program to its end in a process group of its own, with exactly this environment.
 
-    Raises `ToolError` if it cannot be started. When the switch is thrown, the group gets SIGTERM, then SIGKILL after
-    1 s, and the `StoppedError` is raised once no process of it is left to wait for.
+    Raises `ToolError` if it cannot be started, `OutputError` after `seconds`, or for more than `limit` bytes of stdout
+    or of stderr. Then, and when the switch is thrown, the group gets SIGTERM, and SIGKILL after 1 s; the error comes
+    once no process of it is left to wait for.
     """
     if cancellation is not None:
         cancellation.check()
+    watched = _Watched(Path(argv[0]).name, cancellation, seconds, limit)
     with unfinished(partial(_start, argv, env, cwd, bool(stdin)), _kill) as child:
         _feed(child, stdin)
         try:
-            return _collect(child, cancellation)
+            return _collect(child, watched)
         except BaseException:
             _end(child)
             raise
@@ -96,10 +141,7 @@ def _kill(child: subprocess.Popen[bytes]) -> None:
 
 
 def _feed(child: subprocess.Popen[bytes], stdin: bytes) -> None:
-    """Write the child's input from a thread of its own.
-
-    `communicate` with a timeout forgets what is left of its input when it is called again (python/cpython, 3.11).
-    """
+    """Write the child's input from a thread of its own."""
     stream, child.stdin = child.stdin, None
     if stream is not None:
         threading.Thread(target=_pour, args=(stream, stdin), daemon=True).start()
@@ -111,16 +153,31 @@ def _pour(stream: IO[bytes], stdin: bytes) -> None:
         stream.write(stdin)
 
 
-def _collect(child: subprocess.Popen[bytes], cancellation: Cancellation | None) -> Completed:
-    while True:
-        try:
-            stdout, stderr = child.communicate(timeout=None if cancellation is None else _TICK)
-        except subprocess.TimeoutExpired:
-            stdout = None
-        if cancellation is not None:
-            cancellation.check()
-        if stdout is not None:
-            return Completed(child.returncode, stdout, stderr)
+def _collect(child: subprocess.Popen[bytes], watched: _Watched) -> Completed:
+    kept = {stream: bytearray() for stream in (child.stdout, child.stderr) if stream is not None}
+    with selectors.DefaultSelector() as selector:
+        for stream in kept:
+            selector.register(stream, selectors.EVENT_READ)
+        while selector.get_map():
+            for key, _ in selector.select(_TICK):
+                held, piece = kept[cast("IO[bytes]", key.fileobj)], os.read(key.fd, _PIECE)
+                held += piece
+                watched.check(len(held))
+                if not piece:
+                    selector.unregister(key.fileobj)
+            watched.check()
+    while not _has_ended(child):
+        watched.check()
+    stdout, stderr = map(bytes, kept.values())
+    for stream in kept:
+        stream.close()
+    return Completed(child.returncode, stdout, stderr)
+
+
+def _has_ended(child: subprocess.Popen[bytes]) -> bool:
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(_TICK)
+    return child.returncode is not None
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

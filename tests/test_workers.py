@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 
 from imagekit.errors import StoppedError, ToolError
-from imagekit.workers import Ahead, Cancellation, Checked, Workers, memory, prefetched, run, waited
+from imagekit.workers import Ahead, Cancellation, Checked, OutputError, Workers, memory, prefetched, run, waited
 
+STOPPED = StoppedError("enough", exit_code=124)
+LONG = 30.0
+"""Seconds that nothing but a hang takes."""
 ENV = {"PATH": os.environ["PATH"]}
 
 
@@ -43,6 +46,29 @@ def test_input_arrives_whole_at_a_child_that_begins_to_read_late():
 def test_a_child_that_never_reads_its_input_ends_all_the_same():
     done = run(["true"], env=ENV, stdin=b"x" * 3_000_000, cancellation=Cancellation())
     assert done.returncode == 0
+
+
+def test_a_child_that_takes_too_long_is_ended():
+    with pytest.raises(OutputError, match=r"^sleep did not end within 1 s$"):
+        run(["sleep", "600"], env=ENV, seconds=1)
+
+
+@pytest.mark.parametrize("script", ["exec yes", "exec yes >&2"])
+def test_a_child_that_writes_too_much_is_ended(script):
+    with pytest.raises(OutputError, match=r"^sh printed more than 1024 KiB$"):
+        run(["sh", "-c", script], env=ENV, limit=1 << 20)
+
+
+def test_a_child_within_its_limits_is_not():
+    done = run(["sh", "-c", "head -c 1048576 /dev/zero; exit 3"], env=ENV, limit=1 << 20, seconds=LONG)
+    assert (done.returncode, len(done.stdout)) == (3, 1 << 20)
+
+
+def test_a_child_may_close_its_output_and_go_on():
+    done = run(["sh", "-c", "exec >&- 2>&-; sleep 0.3; exit 3"], env=ENV, cancellation=Cancellation())
+    assert (done.returncode, done.stdout) == (3, b"")
+    with pytest.raises(OutputError):
+        run(["sh", "-c", "exec >&- 2>&-; sleep 600"], env=ENV, seconds=0.3)
 
 
 def test_a_missing_program_is_a_tool_error_that_names_it():
@@ -159,11 +185,6 @@ def test_pieces_that_nobody_takes_leave_no_thread():
     next(taken)
     taken.close()
     assert threading.active_count() == before
-
-
-STOPPED = StoppedError("enough", exit_code=124)
-LONG = 30.0
-"""Seconds that nothing but a hang takes."""
 
 
 def in_time(task) -> None:

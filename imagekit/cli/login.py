@@ -30,7 +30,7 @@ def login(
     host = registry_host(registry)
     credentials = check_account(username, _password(password_stdin))
     verify(host, credentials, SWITCH)
-    place = keep(host, credentials)
+    place = keep(host, credentials, SWITCH)
     print(f"logged in to {host}; kept by {place}", file=sys.stderr)
     if not place.startswith("docker-credential-"):
         print("the password stands there unencrypted; a credential helper would keep it safe", file=sys.stderr)
@@ -39,10 +39,11 @@ def login(
 
 def logout(registry: _Registry) -> int:
     """Forget the account of a registry."""
+    from imagekit.cli.stopping import SWITCH
     from imagekit.oci.login import forget, registry_host
 
     host = registry_host(registry)
-    print(f"logged out of {host}" if forget(host) else f"there was no account for {host}", file=sys.stderr)
+    print(f"logged out of {host}" if forget(host, SWITCH) else f"there was no account for {host}", file=sys.stderr)
     return 0
 
 

@@ -67,7 +67,12 @@ def run() -> None:
     """The console script. It ends without tearing the interpreter down, which would cost 20 ms and do nothing more."""
     listen()
     gc.set_threshold(100_000, 50, 50)  # what a command imports and reads stays until it ends
-    os._exit(_carried_out(sys.argv[1:]))
+    code = _carried_out(sys.argv[1:])
+    if SWITCH.stopped:
+        from imagekit.unfinished import undo
+
+        undo()  # what a thread that was left behind still does
+    os._exit(code)
 
 
 def main(arguments: Sequence[str]) -> int:

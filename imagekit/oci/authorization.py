@@ -22,6 +22,7 @@ from imagekit.oci.addresses import origin, same_site, shown_url
 from imagekit.oci.answers import drain, failure
 from imagekit.oci.credentials import Credentials
 from imagekit.oci.transport import Transport
+from imagekit.workers import waited
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -100,7 +101,7 @@ class Authorization:
 
     def _answered(self, challenge: Challenge) -> str:
         if self._credentials is None:
-            self._credentials = self._find()
+            self._credentials = waited(self._find, self._transport.cancellation)
         match challenge.scheme:
             case "basic":
                 self._transport.check(self._base)

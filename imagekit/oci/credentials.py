@@ -6,11 +6,12 @@ import base64
 import os
 import re
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from imagekit.errors import ToolError, UsageError
+from imagekit.errors import UsageError
+from imagekit.oci.credential_helper import Helper
+from imagekit.workers import Cancellation
 
 HUB = "docker.io"
 HUB_KEY = "https://index.docker.io/v1/"
@@ -92,19 +93,23 @@ def _host_in(key: str) -> str:
     return key.removeprefix("https://").removeprefix("http://").partition("/")[0]
 
 
-def find_credentials(host: str) -> Credentials:
+def find_credentials(host: str, cancellation: Cancellation | None = None) -> Credentials:
     """What docker's configuration has for the registry `host`; empty if it has nothing.
 
     Raises `UsageError` for a configuration that cannot be read or a helper named by a path, `ToolError` for a helper
-    that fails.
+    that is missing or fails.
     """
     path = config_file()
     if path is None:
         return Credentials()
     config = load_config(path)
     helper = config.helper(host, path)
-    kept = _ask(helper, keys_of(host)[0], path) if helper else None
-    return kept or _in_file(config.entry(host), path)
+    kept = Helper(helper, keys_of(host)[0], path, cancellation).ask() if helper else None
+    return _of_helper(*kept or ("", "")) or _in_file(config.entry(host), path)
+
+
+def _of_helper(username: str, secret: str) -> Credentials:
+    return Credentials(identity_token=secret) if username == "<token>" else Credentials(username, secret)
 
 
 def load_config(path: Path) -> DockerConfig:
@@ -134,30 +139,3 @@ def _broken(path: Path) -> UsageError:
     return UsageError(
         f"{path} is not a docker configuration", hint="repair it, or name another folder with DOCKER_CONFIG"
     )
-
-
-def _ask(helper: str, key: str, path: Path) -> Credentials | None:
-    """What a helper has, through the docker package; None if it knows nothing of that registry."""
-    from docker.credentials import CredentialsNotFound, StoreError
-
-    try:
-        found = open_store(helper).get(key)
-        username, secret = str(found["Username"]), str(found["Secret"])
-    except CredentialsNotFound:
-        return None
-    except (StoreError, KeyError, ValueError, TypeError, OSError):
-        raise ToolError(
-            f"docker-credential-{helper} gave nothing for {key}",
-            hint=f"run: echo {key} | docker-credential-{helper} get; or take it out of {path}",
-        ) from None
-    return Credentials(identity_token=secret) if username == "<token>" else Credentials(username, secret)
-
-
-def open_store(helper: str) -> Any:
-    """The docker package's way to a helper; one that is missing says so when it is asked."""
-    import warnings
-
-    from docker.credentials import Store
-
-    with warnings.catch_warnings(action="ignore"):
-        return Store(helper)

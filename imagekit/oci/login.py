@@ -16,10 +16,11 @@ from typing import Any
 import msgspec
 
 from imagekit.content import write_whole
-from imagekit.errors import ToolError, UsageError
+from imagekit.errors import UsageError
 from imagekit.oci.answers import PassingError, drain, failure
 from imagekit.oci.authorization import Authorization
-from imagekit.oci.credentials import Credentials, DockerConfig, config_place, keys_of, load_config, open_store
+from imagekit.oci.credential_helper import Helper
+from imagekit.oci.credentials import Credentials, DockerConfig, config_place, keys_of, load_config
 from imagekit.oci.hosts import load_registries
 from imagekit.oci.reference import Reference
 from imagekit.oci.registry import settle
@@ -61,14 +62,14 @@ def _try(transport: Transport, base: str, authorization: Authorization, host: st
     drain(answer)
 
 
-def keep(host: str, credentials: Credentials) -> str:
+def keep(host: str, credentials: Credentials, cancellation: Cancellation | None = None) -> str:
     """Keep them for later commands, docker's too; where they are now (`docker-credential-NAME`, or the file's path)."""
     path, config, written = _written()
     named, key = config.helper(host, path), keys_of(host)[0]
     helper = named or _usual_helper()
     auths = _section(written, "auths")
     if helper:
-        _run(helper, "store", key, credentials)
+        Helper(helper, key, path, cancellation).store(credentials.username, credentials.password)
         auths[key] = {}
         if not named:
             _section(written, "credHelpers")[key] = helper
@@ -79,12 +80,12 @@ def keep(host: str, credentials: Credentials) -> str:
     return f"docker-credential-{helper}" if helper else str(path)
 
 
-def forget(host: str) -> bool:
+def forget(host: str, cancellation: Cancellation | None = None) -> bool:
     """Take the credentials of a registry away; whether there were any in the file, or a helper was asked."""
     path, config, written = _written()
     helper = config.helper(host, path)
     if helper:
-        _run(helper, "erase", keys_of(host)[0], Credentials())
+        Helper(helper, keys_of(host)[0], path, cancellation).erase()
     auths = _section(written, "auths")
     gone = [name for name in auths if name in _spellings(host)]
     for name in gone:
@@ -135,24 +136,6 @@ def _is_ready(name: str) -> bool:
         store = Path(os.environ.get("PASSWORD_STORE_DIR") or Path.home() / ".password-store")
         return shutil.which("pass") is not None and (store / ".gpg-id").is_file()
     return name != "secretservice" or bool(os.environ.get("DBUS_SESSION_BUS_ADDRESS"))
-
-
-def _run(helper: str, action: str, key: str, credentials: Credentials) -> None:
-    """Through the docker package, which hands secrets over on stdin."""
-    from docker.credentials import StoreError
-
-    store = open_store(helper)
-    try:
-        if action == "store":
-            store.store(key, credentials.username, credentials.password)
-        else:
-            store.erase(key)
-    except (StoreError, OSError, ValueError):
-        # without its cause, whose message could quote the secret
-        raise ToolError(
-            f"docker-credential-{helper} could not {action} the credentials of {key}",
-            hint=f"run: docker-credential-{helper} list; or take it out of docker's config.json",
-        ) from None
 
 
 def _write(path: Path, written: dict[str, Any]) -> None:

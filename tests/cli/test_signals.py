@@ -7,9 +7,11 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,10 @@ def begun(*words: str, cwd: Path, heard: bool = True) -> Iterator[subprocess.Pop
             child.kill()
 
 
+def _said(path: Path) -> str:
+    return path.read_text().strip() if path.exists() else ""
+
+
 def _listens(pid: int) -> bool:
     """Whether the process has a handler for SIGTERM, as Python alone has not."""
     try:
@@ -92,6 +98,45 @@ def test_a_signal_while_it_starts_is_said_in_one_line(tmp_path: Path, number: si
     if code:
         assert (code, stderr.count("\n")) == (CODES[number], 1)
         assert LAST.fullmatch(stderr.strip())
+
+
+class _Closed(BaseHTTPRequestHandler):
+    """A registry that lets nobody in."""
+
+    def do_GET(self) -> None:
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", 'Basic realm="closed"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+def test_a_credential_helper_that_waits_is_ended_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    helper = tmp_path / "docker-credential-waits"
+    helper.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 600\n")
+    helper.chmod(0o755)
+    (tmp_path / "config.json").write_text('{"credsStore": "waits"}')
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Closed) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        with begun("image", "inspect", f"127.0.0.1:{server.server_port}/a/b:1", cwd=tmp_path) as child:
+            deadline = time.monotonic() + SOON
+            while not _said(tmp_path / "pid") and time.monotonic() < deadline:
+                time.sleep(0.01)
+            time.sleep(0.1)
+            child.send_signal(signal.SIGINT)
+            code, stderr, _ = ended(child)
+        server.shutdown()
+    assert code == 130
+    assert LAST.fullmatch(stderr.strip())
+    asked = Path(f"/proc/{int(_said(tmp_path / 'pid'))}/cmdline")
+    assert not asked.exists() or not asked.read_bytes()
 
 
 MOMENTS = 70

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
+import resource
+import threading
+import traceback
 from pathlib import Path
 
 import pytest
 
-from imagekit.errors import ToolError, UsageError
+from imagekit.errors import StoppedError, ToolError, UsageError
+from imagekit.oci import credential_helper
 from imagekit.oci.credentials import Credentials, find_credentials
+from imagekit.workers import Cancellation
 
 HOST = "registry.example:5000"
 PAIR = base64.b64encode(b"me:pa:ss").decode()
@@ -86,22 +91,60 @@ def test_a_helper_named_by_a_path_is_refused(configuration, name):
 
 
 FAILS = {
-    "missing": {},
-    "fails": {"fake": "echo secret; exit 1"},
-    "no JSON": {"fake": "echo secret"},
-    "other keys": {"fake": "echo '{}'"},
-    "a list": {"fake": "echo '[]'"},
+    "fails": "echo secret; exit 1",
+    "fails and says why": "echo secret >&2; exit 1",
+    "no JSON": "echo secret",
+    "other keys": 'echo \'{"Secret":"secret"}\'',
+    "a list": "echo '[\"secret\"]'",
+    "another type": 'echo \'{"Username":"me","Secret":["secret"]}\'',
+    "no text": "printf '\\377secret'",
 }
 
 
-@pytest.mark.parametrize("programs", FAILS.values(), ids=FAILS)
-@pytest.mark.filterwarnings("error")
-def test_a_helper_that_fails_is_named(configuration, programs):
-    configuration({"credsStore": "fake"}, **programs)
-    with pytest.raises(ToolError, match="docker-credential-fake gave nothing") as raised:
+def raised_by(helper: str, configuration) -> ToolError:
+    configuration({"credsStore": "fake"}, fake=helper)
+    with pytest.raises(ToolError, match="docker-credential-fake ") as raised:
         find_credentials(HOST)
-    assert "secret" not in raised.value.message + raised.value.hint
-    assert raised.value.__suppress_context__
+    assert "secret" not in "".join(traceback.format_exception(raised.value)).replace("find_credentials", "")
+    return raised.value
+
+
+@pytest.mark.parametrize("helper", FAILS.values(), ids=FAILS)
+def test_a_helper_that_fails_is_named_and_not_quoted(configuration, helper):
+    error = raised_by(helper, configuration)
+    assert error.message == f"docker-credential-fake gave nothing for {HOST}"
+    assert f"echo {HOST} | docker-credential-fake get" in error.hint
+    assert "config.json" in error.hint
+
+
+def test_a_helper_that_is_not_there_is_said_to_lack(configuration):
+    place = configuration({"credsStore": "missing"})
+    with pytest.raises(ToolError, match=r"docker-credential-missing, which .* is not on PATH") as raised:
+        find_credentials(HOST)
+    assert str(place / "config.json") in raised.value.message
+    assert raised.value.hint == f"install it, or take it out of {place}/config.json"
+
+
+def test_a_helper_that_never_answers_is_not_waited_for(configuration, monkeypatch):
+    monkeypatch.setattr(credential_helper, "SECONDS", 1.0)
+    error = raised_by("echo secret; sleep 600", configuration)
+    assert error.message == f"docker-credential-fake get for {HOST} did not end within 1 s"
+
+
+@pytest.mark.parametrize("to", ["", ">&2"])
+def test_a_helper_that_never_stops_talking_is_not_listened_to(configuration, to):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    error = raised_by(f"exec yes secret {to}", configuration)
+    assert error.message == f"docker-credential-fake get for {HOST} printed more than 64 KiB"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
+
+
+def test_a_stop_ends_a_helper(configuration):
+    switch = Cancellation()
+    threading.Timer(0.3, switch.stop, [StoppedError("enough", exit_code=130)]).start()
+    configuration({"credsStore": "fake"}, fake="sleep 600")
+    with pytest.raises(StoppedError, match="enough"):
+        find_credentials(HOST, switch)
 
 
 BROKEN = {
