@@ -22,7 +22,7 @@ from imagekit.oci.authorization import Authorization
 from imagekit.oci.credential_helper import Helper
 from imagekit.oci.credentials import Credentials, DockerConfig, config_place, keys_of, load_config
 from imagekit.oci.hosts import load_registries
-from imagekit.oci.reference import Reference
+from imagekit.oci.reference import Reference, without_account
 from imagekit.oci.registry import settle
 from imagekit.oci.transport import Transport
 from imagekit.workers import Cancellation
@@ -36,7 +36,7 @@ def registry_host(text: str) -> str:
             return Reference.parse(f"{bare}/x/x").host
     except UsageError:
         pass
-    raise UsageError(f"{text!r} is not a registry", hint="write its host, with the port if it has one")
+    raise UsageError(f"{without_account(text)!r} is not a registry", hint="write its host, with the port if it has one")
 
 
 def verify(host: str, credentials: Credentials, cancellation: Cancellation) -> None:

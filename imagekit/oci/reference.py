@@ -20,6 +20,7 @@ _HOST = re.compile(rf"(?P<name>{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]{{2,39}}\])
 _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_DIGEST_LIKE = re.compile(r"@(?:sha[0-9]{1,3}|md5|blake[0-9a-z]{1,3}):[^@]*\Z", re.ASCII)
 _HUB, _HUB_API, _HUB_OLD = "docker.io", "registry-1.docker.io", "index.docker.io"
 
 
@@ -122,5 +123,23 @@ def _check_repository(host: str, repository: str, text: str) -> None:
         raise _refused(text, "a repository is lower-case words with single . _ or - between, divided by slashes")
 
 
+def without_account(text: str) -> str:
+    """`text` for messages: what stands before an `@` that begins no digest may be somebody's password."""
+    digest = _DIGEST_LIKE.search(text)
+    name, mark = (text[: digest.start()], text[digest.start() :]) if digest else (text, "")
+    scheme = next((each for each in ("https://", "http://") if name.startswith(each)), "")
+    account, at, host = name.removeprefix(scheme).rpartition("@")
+    return f"{scheme}…@{host}{mark}" if at and account else text
+
+
+def refuse_account(text: str) -> None:
+    """Raise `UsageError`, which does not show it, if there is a user or a password in `text`."""
+    if without_account(text) != text:
+        raise _refused(text, "")
+
+
 def _refused(text: str, hint: str) -> UsageError:
-    return UsageError(f"{text[:_LIMIT]!r} is not an image reference", hint=hint)
+    shown = without_account(text)
+    if shown != text:
+        hint = "write it without user and password: `imagekit login` keeps them"
+    return UsageError(f"{shown[:_LIMIT]!r} is not an image reference", hint=hint)

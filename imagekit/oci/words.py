@@ -48,12 +48,16 @@ def parse(text: str) -> Word:
     if colon and prefix in _PREFIXED:
         if not rest:
             raise UsageError(f"{text!r} names nothing behind the colon", hint=f"write {_KINDS}")
+        if prefix in (Kind.DOCKER, Kind.PODMAN):
+            _check_account(rest)
         return Word(Kind(prefix), rest, text)
     if not text or os.path.lexists(text):
         return _path(text)
     if _begins_with_host(text):
         _check_reference(text)
         return Word(Kind.REGISTRY, text, text)
+    if ":" in text.partition("@")[0]:  # a path may have an @, as Go's modules do
+        _check_account(text)
     raise UnreadableError(f"{text!r} is not there", hint=f"a subject is {_KINDS}")
 
 
@@ -61,6 +65,12 @@ def _path(text: str) -> Word:
     if not text:
         raise UsageError("a subject is empty", hint=f"write {_KINDS}")
     return Word(Kind.PATH, text, text)
+
+
+def _check_account(text: str) -> None:
+    from imagekit.oci.reference import refuse_account
+
+    refuse_account(text)
 
 
 def _check_reference(text: str) -> None:

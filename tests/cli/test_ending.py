@@ -63,3 +63,39 @@ def test_a_closed_pipe_is_quiet(hello: Path, clean: dict[str, str], reader: str,
     done = subprocess.run(argv, cwd=hello, env=environment, capture_output=True, text=True)
     *said, code = done.stderr.splitlines()
     assert (len(said), code) == ((1, "2") if "frob" in words else (0, "0"))
+
+
+ACCOUNT = "me:s3cret@registry.example/a/b:1"
+
+
+@pytest.mark.parametrize("scheme", ["", "https://", "docker:"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["image", "copy", "IMAGE", "oci:here"],
+        ["image", "copy", "oci:layout", "IMAGE"],
+        ["image", "inspect", "IMAGE"],
+        ["image", "list", "IMAGE"],
+        ["image", "delete", "IMAGE"],
+        ["audit", "IMAGE"],
+        ["diff", "IMAGE", "IMAGE"],
+        ["rebuild", "IMAGE"],
+        ["login", "IMAGE", "--username", "me"],
+        ["build", "--push", "IMAGE"],
+    ],
+    ids=" ".join,
+)
+def test_a_password_in_an_argument_is_not_repeated(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str], scheme: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none")
+    assert main([word.replace("IMAGE", scheme + ACCOUNT) for word in words]) != 0
+    captured = capsys.readouterr()
+    assert "s3cret" not in captured.out + captured.err
+
+
+def test_a_path_with_an_at_sign_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["audit", "mod/example.org/x@v1.0.0/app"]) == 4
+    assert "'mod/example.org/x@v1.0.0/app' is not there" in capsys.readouterr().err

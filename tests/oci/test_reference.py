@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from imagekit.errors import UsageError
+from imagekit.oci.login import registry_host
 from imagekit.oci.reference import Reference, check_tag, is_loopback
 
 SHA = "sha256:" + "a" * 64
@@ -82,6 +83,33 @@ def test_a_string_that_is_none_is_refused(text):
         Reference.parse(text)
     assert raised.value.hint
     assert len(raised.value.message) < 1100
+
+
+ACCOUNTS = {
+    "https://me:s3cret@host.example/a/b:1": "https://…@host.example/a/b:1",
+    "http://s3cret@host.example/a/b": "http://…@host.example/a/b",
+    "me:s3cret@host.example/a/b:1": "…@host.example/a/b:1",
+    "me:s3cret@host.example:5000/a/b": "…@host.example:5000/a/b",
+    "me:s3cret@host:5000": "…@host:5000",
+    "me:s3cr@et@host.example/a/b": "…@host.example/a/b",
+    "me:s3c/ret@host.example/a/b": "…@host.example/a/b",
+    "me:s3c://ret@host.example/a/b": "…@host.example/a/b",
+    f"me:s3cret@host.example/a/b@{SHA}": f"…@host.example/a/b@{SHA}",
+    "s3cret@": "…@",
+    f"app@{SHA[:-1]}": f"app@{SHA[:-1]}",
+    "app@md5:abc": "app@md5:abc",
+    "app@sha512:" + "a" * 128: "app@sha512:" + "a" * 128,
+    "App": "App",
+}
+
+
+@pytest.mark.parametrize("text", ACCOUNTS)
+def test_an_account_is_not_shown(text):
+    for read in (Reference.parse, registry_host):
+        with pytest.raises(UsageError) as raised:
+            read(text)
+        assert repr(ACCOUNTS[text]) in raised.value.message
+        assert "s3c" not in raised.value.message + raised.value.hint
 
 
 @pytest.mark.parametrize(
