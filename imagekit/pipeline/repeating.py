@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
-from imagekit.binary.variables import set_variables
+import msgspec
+
 from imagekit.errors import IntegrityError, ToolError
 from imagekit.golang.settings import GoSettings, read_settings
 from imagekit.golang.toolchain import find
+from imagekit.pipeline.differing import changed_sources, explained, telling
 from imagekit.pipeline.ground import Ground
 from imagekit.pipeline.request import Request
 from imagekit.pipeline.shipping import SUMS
@@ -25,6 +29,9 @@ from imagekit.unfinished import temporary_folder
 from imagekit.workers import Cancellation, run
 
 _SHOWN = 40
+_OTHER_UMASK = 'case $(umask) in *077) umask 022 ;; *) umask 077 ;; esac; exec "$@"'
+_CHATHAM = (45900, 49500)
+"""Seconds east of Greenwich, in winter and in summer."""
 _KEPT_OF_HOME = (".gitconfig", ".config/git", ".netrc")
 """What git and Go need to do the same: safe.directory, ignore files, accounts of module hosts."""
 
@@ -36,15 +43,22 @@ def verify_reproducible(ground: Ground, cancellation: Cancellation) -> int:
     otherwise than the first.
     """
     with temporary_folder("imagekit-again-") as place:
-        output = _build(ground, place, cancellation)
-        first, second = _sums(ground.output), _sums(output)
-        if differing := sorted(_differing(first, second), key=_telling):
-            raise _difference(ground.output, output, differing, cancellation)
-        return len(first)
+        second = _build(ground, place, cancellation)
+        before, after = _sums(ground.output), _sums(second.output)
+        if differing := sorted(_differing(before, after), key=telling):
+            raise _difference(ground.output, second, differing, cancellation)
+        return len(before)
 
 
-def _build(ground: Ground, place: Path, cancellation: Cancellation) -> Path:
-    """The finished output folder of the second build."""
+class _Second(msgspec.Struct, frozen=True):
+    """The second build: its finished output, the source, and the copy of it that was built."""
+
+    output: Path
+    source: Path
+    tree: Path
+
+
+def _build(ground: Ground, place: Path, cancellation: Cancellation) -> _Second:
     settings = ground.settings or read_settings(find(cancellation), ground.root, cancellation)
     source = (ground.git.root if ground.git else ground.root).absolute()
     here = Path.cwd().absolute()
@@ -57,7 +71,7 @@ def _build(ground: Ground, place: Path, cancellation: Cancellation) -> Path:
     folder = tree / here.relative_to(source)
     words = _words(ground.request, again, place / "cache")
     done = run(
-        ["sh", "-c", 'umask 077 && exec "$@"', "sh", sys.executable, "-m", "imagekit", *words],
+        ["sh", "-c", _OTHER_UMASK, "sh", sys.executable, "-m", "imagekit", *words],
         env=_environment(settings, ground.request.cache, place),
         cwd=folder,
         cancellation=cancellation,
@@ -68,7 +82,7 @@ def _build(ground: Ground, place: Path, cancellation: Cancellation) -> Path:
             "\n".join(["the second build, in a copy of the source, did not end like the first:", *said]),
             hint="does the build need files outside the repository?",
         )
-    return again
+    return _Second(again, source, tree)
 
 
 def _all_but(output: Path) -> Callable[[str, list[str]], set[str]]:
@@ -80,7 +94,7 @@ def _all_but(output: Path) -> Callable[[str, list[str]], set[str]]:
 def _words(request: Request, output: Path, cache: Path) -> Iterator[str]:
     """The same request, without what delivers."""
     yield from ("build", *request.packages, "--output", str(output), "--cache-dir", str(cache))
-    yield from ("--jobs", str(request.jobs + 1), "--fail-on", request.fail_on.word)
+    yield from ("--jobs", str(request.jobs - 1 or 2), "--fail-on", request.fail_on.word)
     for selector in request.selectors:
         yield from ("--target", selector)
     for tag in request.tags:
@@ -113,11 +127,17 @@ def _environment(settings: GoSettings, cache: Path, place: Path) -> dict[str, st
         "GOPATH": settings.values.get("GOPATH", ""),
         "GOENV": settings.values.get("GOENV", "off"),
         "XDG_CACHE_HOME": str(place / "xdg"),
-        "TZ": "Pacific/Chatham" if settings.ambient.get("TZ") != "Pacific/Chatham" else "UTC",
-        "LC_ALL": "C" if settings.ambient.get("LC_ALL", "").startswith("C.") else "C.UTF-8",
+        "TZ": "Pacific/Chatham" if time.localtime().tm_gmtoff not in _CHATHAM else "UTC",
+        "LC_ALL": _other_locale(settings.ambient),
         "PYTHONHASHSEED": "4711",
     }
     return {**settings.ambient, **changed}
+
+
+def _other_locale(ambient: Mapping[str, str]) -> str:
+    """`C` where text is UTF-8 now, `C.UTF-8` elsewhere: the two that every system has (POSIX 7.2; glibc 2.35)."""
+    now = next(filter(None, map(ambient.get, ("LC_ALL", "LC_CTYPE", "LANG"))), "C")
+    return "C" if now.lower().replace("-", "").partition("@")[0].endswith(".utf8") else "C.UTF-8"
 
 
 def _sums(output: Path) -> dict[str, str]:
@@ -130,45 +150,10 @@ def _differing(first: Mapping[str, str], second: Mapping[str, str]) -> set[str]:
     return {path for path in {**first, **second} if first.get(path) != second.get(path)}
 
 
-def _telling(path: str) -> tuple[int, str]:
-    """Programs first: what differs in them differs in everything that holds them."""
-    order = ("bin/", "rootfs/", "oci/", "archives/", "sbom/")
-    return (next((place for place, start in enumerate(order) if path.startswith(start)), len(order)), path)
-
-
-def _difference(one: Path, other: Path, paths: list[str], cancellation: Cancellation) -> IntegrityError:
-    from imagekit.audit.compare import compare
-    from imagekit.audit.comparing import prose
-
-    first = paths[0]
+def _difference(one: Path, second: _Second, paths: list[str], cancellation: Cancellation) -> IntegrityError:
+    first, outputs = paths[0], {second.output, wrapper_of(second.output)}
     lines = [f"the second build differs in {len(paths)} files, first in {first}"]
-    if not (one / first).is_file() or not (other / first).is_file():
-        lines.append(f"only the {'first' if (one / first).is_file() else 'second'} build has it")
-    elif first.startswith("bin/"):
-        lines += _variables(one / first, other / first)
-        lines += prose.lines(compare(str(one / first), str(other / first), cancellation))
-    else:
-        lines += _first_line(one / first, other / first)
+    lines += islice(changed_sources(second.source, second.tree, outputs), _SHOWN)
+    lines += explained(one, second.output, first, cancellation)
     lines += [f"also: {path}" for path in paths[1:_SHOWN]]
     return IntegrityError("\n".join(lines), hint="take out what depends on time, place or machine, and build again")
-
-
-def _variables(one: Path, other: Path) -> Iterator[str]:
-    """Each variable that `-X` gave another value."""
-    before, after = set_variables(one), set_variables(other)
-    for name in sorted(before.keys() & after.keys()):
-        if before[name] != after[name]:
-            yield f"-X gave the variable {name} the value {before[name]!r}, then {after[name]!r}"
-
-
-def _first_line(one: Path, other: Path) -> Iterator[str]:
-    """The first line that two text files do not have in common; nothing for other files."""
-    try:
-        left, right = (path.read_text(encoding="utf-8").splitlines() for path in (one, other))
-    except UnicodeDecodeError:
-        return
-    for number, (before, after) in enumerate(zip(left, right, strict=False), 1):
-        if before != after:
-            yield f"line {number}: {before.strip()[:200]}"
-            yield f"     then: {after.strip()[:200]}"
-            return

@@ -98,3 +98,25 @@ def _layer(layer: LayerChange) -> Iterator[str]:
     hidden = layer.more + max(len(layer.members) - _MOST_MEMBERS, 0)
     if hidden:
         yield f"  and {hidden} more"
+
+
+def entries(found: LayerChange) -> Iterator[str]:
+    """Two archives: a line for each field of an entry that differs, `srv/file: mode 0444 then 0555`."""
+    if found.why:
+        yield line(found.why)
+    for member in found.members[:_MOST_MEMBERS]:
+        path = line(member.path.strip("/"))
+        yield from (f"{path}: {_sentence(change)}" for change in member.changes)
+        if member.program:
+            yield from (f"  {each}" for each in _differences(member.program))
+    hidden = found.more + max(len(found.members) - _MOST_MEMBERS, 0)
+    if hidden:
+        yield f"and {hidden} more"
+
+
+def _sentence(change: Change) -> str:
+    if change.name == "content":
+        return "content differs"
+    if change.name == "entry":
+        return f"only in the {'first' if change.other is None else 'second'}"
+    return f"{line(change.name)} {line(_cut(change.one or 'nothing'))} then {line(_cut(change.other or 'nothing'))}"
