@@ -51,12 +51,14 @@ def _without_command(text: str) -> str:
 def dockerfile_word(text: str) -> str:
     """A double-quoted Dockerfile value (LABEL, ENV, ADD): no expansion, one line; newlines are refused.
 
-    Numbers, `65532:65532` too, stay bare: linters take a quoted user for a name (hadolint DL3066).
+    Numbers, `65532:65532` too, stay bare: linters take a quoted user for a name (hadolint DL3066). A backslash before a
+    quote stands outside of the quotes, where linters can read it too (hadolint takes `"\\\\"` for an open quote).
     """
     _one_line(text, "a Dockerfile")
     if re.fullmatch(r"[0-9]+(:[0-9]+)?", text, re.ASCII):
         return text
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$") + '"'
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
+    return '"' + re.sub(r'((?:\\\\)+)(?=\\"|\Z)', r'"\1"', escaped) + '"'
 
 
 def json_array(words: list[str] | tuple[str, ...]) -> str:

@@ -27,7 +27,7 @@ from imagekit.oci.layers import Compression, Entry, Layer, write_layer
 from imagekit.oci.store import Layout
 from imagekit.unfinished import unfinished
 
-_FORMAT = 2
+_FORMAT = 3
 """Raised when the same input gives other bytes (headers, records, a quoting filter): old records are then dead."""
 
 

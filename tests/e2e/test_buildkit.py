@@ -23,7 +23,7 @@ import pytest
 
 Tree = dict[str, tuple[bytes, int, int, int, str]]
 """Path -> kind, mode, uid, gid, and the content's SHA-256 or a link's target."""
-RUN = ("User", "Entrypoint", "Cmd", "WorkingDir", "Labels", "Healthcheck")
+RUN = ("User", "Env", "Entrypoint", "Cmd", "WorkingDir", "Labels", "Healthcheck")
 
 
 class Image(NamedTuple):
@@ -130,6 +130,7 @@ def images(blob: Callable[[str], bytes], index: str) -> dict[str, Image]:
             manifest = json.loads(blob(entry["digest"]))
             content = {path: each for layer in manifest["layers"] for path, each in tree(blob(layer["digest"])).items()}
             run = json.loads(blob(manifest["config"]["digest"]))["config"]
+            run["Env"] = [each for each in run.get("Env") or [] if not each.startswith("PATH=")]  # BuildKit's own
             found[f"{platform['os']}/{platform['architecture']}"] = Image(content, {key: run.get(key) for key in RUN})
     return found
 
@@ -176,6 +177,61 @@ def test_the_dockerfile_that_compiles_gives_the_same_image_and_the_same_program(
     )
     made = solve(project, project / "dist/Dockerfile.hello.source", *named, "--oci-layout", f"toolchain={toolchain}")
     assert theirs(made) == ours(project)
+
+
+HOSTILE = 'x y$z ${HOME} $(id) `id` "q\' \\ \\n \\" # <<EOF %{x} é'
+STRANGE = {
+    "sub dir/go.mod": "module example.org/app\n\ngo 1.24\n",
+    "sub dir/main.go": "package main\n\nvar said string\n\nfunc main() { println(said) }\n",
+    "imagekit.yaml": json.dumps(
+        {
+            "version": 1,
+            "builds": [
+                {
+                    "id": "app",
+                    "main": ".",
+                    "dir": "sub dir",
+                    "platforms": list(TWO),
+                    "ldflags": {"set": {"main.said": "it's $1 `id` <<EOF"}},
+                }
+            ],
+            "images": [
+                {
+                    "id": "app",
+                    "build": "app",
+                    "env": {"A": HOSTILE, "B": "ends with\\", "C": '\\\\"'},
+                    "labels": {"a.b": HOSTILE},
+                    "workdir": "/a b/$c",
+                    "entrypoint": ["/app", HOSTILE],
+                }
+            ],
+        }
+    ),
+}
+
+
+@pytest.mark.parametrize("source", [False, True], ids=["prebuilt", "source"])
+def test_strange_values_mean_the_same_to_buildkit(
+    imagekit: Callable[..., Any], tmp_path: Path, toolchain: Path, solve: Solve, source: bool
+) -> None:
+    for name, content in STRANGE.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    done = imagekit("build", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    expected = ours(tmp_path)
+    assert f"A={HOSTILE}" in expected[TWO[0]].run["Env"]
+    if source:
+        image, *_ = json.loads((toolchain / "index.json").read_bytes())["manifests"]
+        named = ("--opt", f"context:toolchain=oci-layout://toolchain@{image['digest']}")
+        given = ("--opt", "build-arg:GO_IMAGE=toolchain", "--oci-layout", f"toolchain={toolchain}")
+        made = solve(tmp_path, tmp_path / "dist/Dockerfile.app.source", *named, *given)
+    else:
+        made = solve(tmp_path / "dist", tmp_path / "dist/Dockerfile.app")
+    made_there = theirs(made)
+    for platform in TWO:
+        assert made_there[platform].run == expected[platform].run
+        assert made_there[platform].tree["app"] == expected[platform].tree["app"]
 
 
 def test_bake_builds_every_image_of_the_file(

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -26,11 +27,13 @@ from imagekit.image.shipped import Program
 from imagekit.oci.store import Memory
 from imagekit.platform import Platform
 from imagekit.targets.target import Cgo, Ldflags, Target, XValue
+from imagekit.text import dockerfile_word
 
 MakeProgram = Callable[..., Program]
 MakeImage = Callable[..., Assembled]
 Golden = Callable[[str, str], None]
 HOSTILE = "x y$z ${HOME} $(id) `id` \"q' \\ \\n # <<EOF %{x} é"
+GOLDEN = Path(__file__).parent / "golden"
 NOTHING = tuple(Need(piece, False, "not linked") for piece in Piece)
 
 
@@ -242,3 +245,30 @@ def test_the_script_compiles_a_published_module(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert subprocess.run([tmp_path / "out/app"], capture_output=True, check=True).stderr == b"published"
+
+
+THEIR_OWN = {"Dockerfile.hostile": ["DL3048 style: Invalid label key."]}
+"""What is found in values that a user would have to write."""
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in GOLDEN.glob("Dockerfile*")))
+def test_hadolint_finds_nothing(name: str) -> None:
+    hadolint = Path(sys.executable).with_name("hadolint")
+    done = subprocess.run([hadolint, "--no-color", GOLDEN / name], check=False, capture_output=True, text=True)
+    found = [line.partition(" ")[2] for line in (done.stdout + done.stderr).splitlines()]
+    assert found == THEIR_OWN.get(name, [])
+
+
+WORDS = {
+    "ends with\\": '"ends with"\\\\""',
+    "two\\\\": '"two"\\\\\\\\""',
+    'in\\"side': '"in"\\\\"\\"side"',
+    "in\\side": '"in\\\\side"',
+    'quoted "$x"': '"quoted \\"\\$x\\""',
+    "\\": '""\\\\""',
+}
+
+
+@pytest.mark.parametrize("text", WORDS)
+def test_a_backslash_before_a_quote_stands_outside_of_the_quotes(text: str) -> None:
+    assert dockerfile_word(text) == WORDS[text]
