@@ -5,6 +5,7 @@ Touches disk in `hash_file`, `write_whole` and `whole_file`.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -22,6 +23,7 @@ Digest = NewType("Digest", str)
 """`sha256:` and 64 lower-case hex digits (OCI image spec, descriptor.md#digests)."""
 
 CHUNK = 1 << 20
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -89,10 +91,17 @@ def whole_file(path: Path, mode: int = 0o644, *, durable: bool = True) -> Iterat
                 if durable:
                     os.fsync(stream.fileno())
             temporary.replace(path)
-        except BaseException:
+        except BaseException as error:
             with suppress(FileNotFoundError):
                 temporary.unlink()
+            name_full(error, path)
             raise
+
+
+def name_full(error: BaseException, path: Path) -> None:
+    """Name `path` in an error of writing that names no file: a full disk, a used up quota, a file that is too large."""
+    if isinstance(error, OSError) and error.errno in _FULL and error.filename is None:
+        error.filename = str(path)
 
 
 def write_whole(path: Path, content: bytes, mode: int = 0o644, *, durable: bool = True) -> None:

@@ -132,8 +132,27 @@ def _failed(error: Exception) -> int:
             return _quietly_closed()
         case OSError():
             said = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
-            return _ended(4, said, "check the path and its permissions")
+            return _ended(4, said, _way_out(error.errno))
     return _bug(error)
+
+
+def _way_out(number: int | None) -> str:
+    import errno
+
+    match number:
+        case errno.ENOSPC | errno.EDQUOT:
+            return "free space on that disk, or name a folder on another; nothing was half written"
+        case errno.EROFS:
+            return "the file system is read-only: name a folder on another"
+        case errno.EFBIG:
+            return "the file system, or `ulimit -f`, takes no file of that size"
+        case errno.EMFILE | errno.ENFILE:
+            return "too many files are open: raise `ulimit -n`, or give a smaller --jobs"
+        case errno.ENOMEM | errno.EAGAIN:
+            return "there is no memory or process left: give a smaller --jobs"
+        case errno.EIO:
+            return "the disk or the network below it fails: see the system's log"
+    return "check the path and its permissions"
 
 
 def application(arguments: Sequence[str]) -> typer.Typer:

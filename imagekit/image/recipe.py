@@ -164,7 +164,7 @@ def _base(base: str) -> Iterator[Mistake]:
         yield Mistake(("base",), error.message, "write scratch, oci:FOLDER, or host/repository:tag")
         return
     if named.host == "docker.io" and not base.startswith("docker.io/"):
-        yield Mistake(("base",), f"{base!r} names no registry", f"write docker.io/{named.repository}, or oci:{base}")
+        yield Mistake(("base",), f"{base!r} names no registry", f"write {named}, or oci:{base}")
 
 
 def _rootfs(rootfs: RootFilesystem) -> Iterator[Mistake]:

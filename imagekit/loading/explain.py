@@ -5,6 +5,8 @@ Imported late: jsonschema is slow to load, and needed only here.
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -126,8 +128,19 @@ def _shape_hint(instance: Any, nouns: list[str]) -> str:
     if instance in ("", None):
         return "give it a value, or remove the key"
     if "a list" in nouns and isinstance(instance, str):
-        return f"write [{_shown(instance)[1:-1]}]"
+        return f"write {_as_list(instance)}"
     return "write " + " or ".join(nouns)
+
+
+def _as_list(text: str) -> str:
+    """`a, b` as a list of two, words with spaces between them as one of each word, in JSON's spelling."""
+    if "," in text or " " not in text.strip():
+        return f"[{_shown(text)[1:-1]}]"
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        words = text.split()
+    return _cut(json.dumps(words, ensure_ascii=False))
 
 
 def _shown(value: Any) -> str:
@@ -140,5 +153,8 @@ def _shown(value: Any) -> str:
             return "an empty value"
         case bool():
             return str(value).lower()
-    text = repr(value)
+    return _cut(repr(value))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= 60 else text[:59] + "…"

@@ -25,19 +25,23 @@ PACE = 120.0
 """Seconds that one piece of an answer (a MiB at most) may take: who is slower is left."""
 _MESSAGE = 8 << 10
 _SHOWN = 300
+_OBJECT = re.compile(r"^\w+\(host='[^']*', port=[^)]*\): |\[Errno -?[0-9]+\] ")
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 class PassingError(NetworkError):
     """A failure that may pass: busy, overloaded, reset. `after` is how many seconds the server asks to wait, or 0."""
 
-    def __init__(self, message: str, *, after: float = 0, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.after = after
+    def __init__(self, message: str, *, after: float = 0, hint: str = "", where: str = "") -> None:
+        """`where` is the request that failed, said before the message."""
+        super().__init__(f"{where}: {message}" if where else message, hint=hint)
+        self.after, self._said, self._where = after, message, where
 
     def about(self, what: str) -> PassingError:
-        """The same failure, said of `what`."""
-        return PassingError(f"{what}: {self.message}", after=self.after, hint=self.hint)
+        """The same failure, said of `what`; the request is not told a second time where `what` ends with its path."""
+        path = what.rpartition(" ")[2]
+        said = self._said if self._where.endswith(f"/{path}") else self.message
+        return PassingError(said, after=self.after, hint=self.hint, where=what)
 
 
 class StatusError(NetworkError):
@@ -153,7 +157,7 @@ def translated(error: Exception, what: str, *, slow: bool = False) -> NetworkErr
 
     if isinstance(error, NetworkError):
         return error
-    said = line(str(error))[:_SHOWN]
+    said = line(_plainly(error))[:_SHOWN]
     if slow:
         return too_slow(what)
     if "certificate" in said.lower() and isinstance(error, (exceptions.SSLError, exceptions.ProxyError)):
@@ -162,7 +166,16 @@ def translated(error: Exception, what: str, *, slow: bool = False) -> NetworkErr
     if isinstance(error, exceptions.LocationValueError) or not isinstance(error, (exceptions.HTTPError, OSError)):
         return NetworkError(f"{what}: cannot be asked for", hint="check the address of the registry")
     if isinstance(error, exceptions.ProxyError):
-        return PassingError(f"{what}: the proxy: {said}", hint="check HTTPS_PROXY and NO_PROXY")
+        return PassingError(f"the proxy: {said}", hint="check HTTPS_PROXY and NO_PROXY", where=what)
     if isinstance(error, exceptions.NewConnectionError):
-        return PassingError(f"{what}: {said}", hint="check host and port, and that it is running")
-    return PassingError(f"{what}: {said}", hint="the connection broke; try again")
+        return PassingError(said, hint="check host and port, and that it is running", where=what)
+    return PassingError(said, hint="the connection broke; try again", where=what)
+
+
+def _plainly(error: BaseException) -> str:
+    """What an exception says, without the classes, addresses and numbers that urllib3 puts into it."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    inner = [each for each in error.args if isinstance(each, BaseException)]
+    said = [_OBJECT.sub("", each).rstrip(".") for each in error.args if isinstance(each, str)]
+    return ": ".join(filter(None, (*said, *map(_plainly, inner)))) or str(error)

@@ -295,7 +295,17 @@ def _decode(raw: bytes, kind: type[T], name: str) -> T:
     try:
         return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
-        raise UnreadableError(f"{name}: {error}") from error
+        raise _invalid(name, str(error)) from error
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         found = _OFFSET.search(str(error))
         raise FormatError(f"{name}: {error}", offset=int(found[1]) if found else 0) from error
+
+
+def _invalid(name: str, said: str) -> UnreadableError:
+    """What msgspec says, which of a digest is the pattern alone."""
+    if "sha256" not in said:
+        return UnreadableError(f"{name}: {said}")
+    return UnreadableError(
+        f"{name}: what stands at {said.rpartition(' at ')[2]} is no sha256 digest",
+        hint="only sha256 is read: copy the image with a tool that knows the other algorithm and makes sha256 of it",
+    )

@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 
 from imagekit.content import write_whole
-from imagekit.errors import UsageError
-from imagekit.oci.answers import PassingError, drain, failure
+from imagekit.errors import NetworkError, UsageError
+from imagekit.oci.answers import PassingError, StatusError, drain, failure
 from imagekit.oci.authorization import Authorization
 from imagekit.oci.credential_helper import Helper
 from imagekit.oci.credentials import Credentials, DockerConfig, config_place, keys_of, load_config
@@ -26,6 +26,8 @@ from imagekit.oci.reference import Reference, without_account
 from imagekit.oci.registry import settle
 from imagekit.oci.transport import Transport
 from imagekit.workers import Cancellation
+
+_NO_ENTRY = (401, 403)
 
 
 def registry_host(text: str) -> str:
@@ -57,9 +59,23 @@ def _try(transport: Transport, base: str, authorization: Authorization, host: st
             answer = transport.send("GET", url, authorization.headers_for(url))
     except PassingError as error:
         raise error.about(what) from error
+    except StatusError as error:
+        raise _refused(what, error) if error.status in _NO_ENTRY else error from error
+    if answer.status in _NO_ENTRY:
+        raise _refused(what, failure(answer, what))
     if answer.status != 200:
         raise failure(answer, what)
     drain(answer)
+
+
+def _refused(what: str, error: NetworkError) -> StatusError:
+    """The registry, or the service that gives its tokens, does not take the account."""
+    said = error.message.removeprefix(f"{what}: ")
+    return StatusError(
+        f"{what}: the registry refused user or password ({said})",
+        status=401,
+        hint="check both; some registries want a token in the place of the password",
+    )
 
 
 def keep(host: str, credentials: Credentials, cancellation: Cancellation | None = None) -> str:

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from imagekit.content import CHUNK, Digest, Readable, hex_of
+from imagekit.content import CHUNK, Digest, Readable, hex_of, name_full
 from imagekit.errors import IntegrityError, NetworkError
 from imagekit.oci.blobs import VerifyingReader
 from imagekit.oci.documents import Descriptor
@@ -144,8 +144,9 @@ def begun(folder: Path, digest: Digest | None = None) -> Iterator[Part]:
                 kept = f"{part.written >> 20} MiB of this blob are kept for the next run"
                 error.hint = "; ".join(filter(None, (error.hint, kept)))
             raise
-        except BaseException:
+        except BaseException as error:
             part.drop()
+            name_full(error, folder)
             raise
 
 

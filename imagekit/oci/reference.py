@@ -46,6 +46,8 @@ class Reference(msgspec.Struct, frozen=True, order=True):
         repository, _, tag = rest.partition(":")
         if host == _HUB and "/" not in repository:
             repository = f"library/{repository}"
+        if at and not digest.startswith("sha256:") and _DIGEST_LIKE.search(text):
+            raise _refused(text, f"only sha256 digests are read, not {digest.partition(':')[0]}: name a tag")
         if (at and not _DIGEST.fullmatch(digest)) or (":" in rest and not _TAG.fullmatch(tag)):
             raise _refused(text, "a tag is at most 128 of [A-Za-z0-9_.-], a digest sha256: and 64 hex digits")
         _check_repository(host, repository, text)

@@ -58,7 +58,18 @@ def parse(text: str) -> Word:
         return Word(Kind.REGISTRY, text, text)
     if ":" in text.partition("@")[0]:  # a path may have an @, as Go's modules do
         _check_account(text)
-    raise UnreadableError(f"{text!r} is not there", hint=f"a subject is {_KINDS}")
+    raise UnreadableError(f"{text!r} is not there", hint=f"{_on_the_hub(text)}a subject is {_KINDS}")
+
+
+def _on_the_hub(text: str) -> str:
+    """The whole name of an image that docker would look for at its own registry, for what has a tag or a digest."""
+    from imagekit.oci.reference import Reference
+
+    try:
+        named = Reference.parse(text)
+    except UsageError:
+        return ""
+    return f"if it is an image of Docker's registry, write {named}; " if named.tag or named.digest else ""
 
 
 def _path(text: str) -> Word:

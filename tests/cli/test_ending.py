@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import random
 import re
+import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +15,9 @@ from pathlib import Path
 import pytest
 
 from imagekit.cli.main import main
+from imagekit.oci import documents as doc
+from imagekit.oci.layers import Entry, write_layer
+from imagekit.oci.store import Layout, put
 
 LAST = re.compile(r"imagekit: exit (\d+): \S.*")
 
@@ -99,3 +107,66 @@ def test_a_password_in_an_argument_is_not_repeated(
 def test_a_path_with_an_at_sign_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["audit", "mod/example.org/x@v1.0.0/app"]) == 4
     assert "'mod/example.org/x@v1.0.0/app' is not there" in capsys.readouterr().err
+
+
+def test_a_name_that_docker_knows_is_written_out(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["image", "copy", "alpine:3.20", "oci:x"]) == 4
+    assert "if it is an image of Docker's registry, write docker.io/library/alpine:3.20; " in capsys.readouterr().err
+    assert main(["image", "copy", "missing.txt", "oci:x"]) == 4
+    assert "Docker" not in capsys.readouterr().err
+
+
+WAYS = {
+    errno.ENOSPC: "free space on that disk",
+    errno.EDQUOT: "free space on that disk",
+    errno.EROFS: "the file system is read-only",
+    errno.EFBIG: "takes no file of that size",
+    errno.EMFILE: "raise `ulimit -n`",
+    errno.ENOMEM: "give a smaller --jobs",
+    errno.EIO: "the system's log",
+    errno.EACCES: "check the path and its permissions",
+    errno.ENOENT: "check the path and its permissions",
+}
+
+
+@pytest.mark.parametrize("number", WAYS, ids=errno.errorcode.get)
+def test_what_the_system_refuses_has_a_way_out(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(_: object) -> None:
+        raise OSError(number, os.strerror(number), "/some/where")
+
+    monkeypatch.setattr("imagekit.cli.main.application", refuse)
+    assert main(["targets"]) == 4
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"imagekit: exit 4: {os.strerror(number)}: /some/where; ")
+    assert WAYS[number] in last
+
+
+@pytest.mark.parametrize("to", ["oci-archive:{}/copy.tar", "oci:{}/copy"])
+def test_a_full_disk_is_named_by_what_was_written(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, to: str
+) -> None:
+    store = Layout.create(tmp_path / "layout", durable=False)
+    layer = write_layer(store, [Entry("f", mode=0o444, content=random.Random(1).randbytes(200_000))], mtime=0)
+    config = doc.ImageConfig(architecture="amd64", os="linux", rootfs=doc.RootFS(diff_ids=(layer.diff_id,)))
+    kept = put(store, doc.encode(config), doc.CONFIG)
+    manifest = doc.encode(doc.Manifest(config=kept, layers=(layer.descriptor,)))
+    store.set_index(doc.Index(manifests=(put(store, manifest, doc.MANIFEST, annotations={doc.REF_NAME: "app"}),)))
+    word = "oci-archive" if to.startswith("oci:") else "oci"
+    assert main(["image", "copy", f"oci:{tmp_path}/layout", f"oci-archive:{tmp_path}/in.tar"]) == 0
+    source = f"{word}:{tmp_path}/{'in.tar' if word == 'oci-archive' else 'layout'}"
+    capsys.readouterr()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        code = main(["image", "copy", source, to.format(tmp_path)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert code == 4
+    assert last.startswith(f"imagekit: exit 4: File too large: {tmp_path}/copy"), last
+    assert "ulimit -f" in last
+    assert not list(tmp_path.rglob("*.part"))

@@ -108,6 +108,12 @@ def test_mistakes_name_the_key_and_the_way_out(changes: dict[str, Any], key: tup
     assert found[0].hint
 
 
+@pytest.mark.parametrize("rest", ["", ":3", "@sha256:" + "a" * 64])
+def test_the_way_out_for_a_base_without_a_registry_has_all_of_it(rest: str) -> None:
+    (found,) = mistakes(recipe(base=f"alpine{rest}"))
+    assert found.hint == f"write docker.io/library/alpine{rest}, or oci:alpine{rest}"
+
+
 @pytest.mark.parametrize(
     ("rule", "field"),
     [

@@ -261,3 +261,17 @@ def test_a_check_beyond_the_schema_has_its_place_too() -> None:
     with pytest.raises(ConfigError) as caught:
         load_document(b"values:\n  - number: 2\n  - number: 3\n", Holder, name="x.yaml")
     assert caught.value.message.startswith("x.yaml:3:5: is odd")
+
+
+HINTS = {
+    "tags: {append: x}": "write [x]",
+    "tags: {append: 'a, b'}": "write [a, b]",
+    "tags: {append: curl localhost}": 'write ["curl", "localhost"]',
+    "tags: {append: /app --name 'two words'}": 'write ["/app", "--name", "two words"]',
+    "tags: {append: it's odd}": 'write ["it\'s", "odd"]',
+}
+
+
+@pytest.mark.parametrize("text", HINTS)
+def test_text_in_the_place_of_a_list_is_shown_as_one(text: str) -> None:
+    assert HINTS[text] in refused(f"version: 1\n{text}\n")

@@ -153,6 +153,7 @@ REFUSED = {
     "a digest with a newline": (descriptor_with(digest=SHA + "\n"), "digest"),
     "an upper-case digest": (descriptor_with(digest=SHA.upper()), "digest"),
     "another algorithm": (descriptor_with(digest="md5:" + "0" * 32), "digest"),
+    "sha512": (descriptor_with(digest="sha512:" + "0" * 128), r"what stands at `\$.*digest` is no sha256 digest"),
     "a negative size": (descriptor_with(size=-1), "size"),
     "a fractional size": (descriptor_with(size=1.5), "size"),
     "a huge size": (descriptor_with(size=2**70), "size"),

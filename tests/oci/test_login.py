@@ -163,8 +163,11 @@ def test_what_cannot_be_sent_is_refused(pair):
 def test_right_and_wrong_passwords(place, little):
     little.want_basic("me", "pa:ss")
     verify(little.host, ACCOUNT, Cancellation())
-    with pytest.raises(NetworkError, match=f"login to {little.host}: status 401") as raised:
+    with pytest.raises(NetworkError) as raised:
         verify(little.host, Credentials("me", "wrongword"), Cancellation())
+    refused = f"login to {little.host}: the registry refused user or password (status 401"
+    assert raised.value.message.startswith(refused)
+    assert raised.value.hint == "check both; some registries want a token in the place of the password"
     assert "wrongword" not in raised.value.message
 
 
@@ -173,7 +176,7 @@ def test_a_token_service_is_asked(place, little):
     verify(little.host, ACCOUNT, Cancellation())
     (asked,) = little.calls("GET", "/token")
     assert asked.path == "/token?service=little"
-    with pytest.raises(NetworkError, match="status 401"):
+    with pytest.raises(NetworkError, match=r"refused user or password \(a token from .*: status 401"):
         verify(little.host, Credentials("me", "other"), Cancellation())
 
 

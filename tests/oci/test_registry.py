@@ -548,9 +548,10 @@ def test_a_certificate_of_nobody_we_know_is_refused(small, little_registry, cert
 def test_another_host_is_never_spoken_to_in_plain_http():
     with (
         connected(Reference.parse("registry.invalid/a/b"), cancellation=Cancellation()) as repository,
-        pytest.raises(NetworkError, match=r"https://registry\.invalid"),
+        pytest.raises(NetworkError, match=r"^registry\.invalid/a/b: HEAD manifests/latest: Failed") as raised,
     ):
         repository.resolve()
+    assert str(raised.value.__cause__).startswith("HEAD https://registry.invalid/")
 
 
 def test_an_artifact_that_refers_to_an_image_is_pushed_too(small, little):
