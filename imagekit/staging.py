@@ -21,7 +21,7 @@ from pathlib import Path
 
 from imagekit.content import write_whole
 from imagekit.errors import UsageError
-from imagekit.unfinished import uncut, unfinished
+from imagekit.unfinished import remove_tree, uncut, unfinished
 
 GITIGNORE = b"*\n"
 _AT_FDCWD = -100
@@ -107,12 +107,17 @@ def _locked(wrapper: Path) -> Iterator[None]:
             break
         os.close(descriptor)
     try:
-        with unfinished(lambda: wrapper, _left):
+        with unfinished(lambda: wrapper, _given_up):
             write_whole(wrapper / ".gitignore", GITIGNORE)
             yield
     finally:
         _left(wrapper)
         os.close(descriptor)
+
+
+def _given_up(wrapper: Path) -> None:
+    if not (wrapper / "journal").exists():
+        remove_tree(wrapper)
 
 
 def _left(wrapper: Path) -> None:

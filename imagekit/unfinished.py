@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _STEP = 1.0
 """Seconds that a step which must not be cut may take when the process ends."""
-_ROUNDS = 5
-"""How often a folder is removed in which somebody may still make files."""
+_ROUNDS, _PAUSE = 10, 0.02
+"""How often, and how many seconds apart, a folder is removed in which somebody may still make files."""
 
 _LOCK = threading.RLock()
 _UNDO: dict[object, Callable[[], object]] = {}
@@ -73,10 +74,24 @@ def temporary_folder(prefix: str, parent: Path | None = None) -> Iterator[Path]:
         yield Path(name)
 
 
+def remove_tree(path: Path) -> None:
+    """Remove a folder in which others, who are ending, may still make files; what cannot be removed stays."""
+    import shutil
+
+    for _ in range(_ROUNDS):
+        shutil.rmtree(path, ignore_errors=True)
+        if not path.exists():
+            return
+        time.sleep(_PAUSE)
+
+
 def _removed(folder: TemporaryDirectory[str]) -> None:
     for _ in range(_ROUNDS):
         with suppress(OSError):
             folder.cleanup()
+        if not os.path.lexists(folder.name):
+            return
+        time.sleep(_PAUSE)
 
 
 def _forget() -> None:

@@ -25,7 +25,7 @@ import msgspec
 
 from imagekit.content import Digest, canonical_json, digest_of, hash_file, hash_stream, hex_of, write_whole
 from imagekit.targets.target import Target
-from imagekit.unfinished import unfinished
+from imagekit.unfinished import remove_tree, unfinished
 from imagekit.workers import Cancellation
 
 _TICK = 0.02
@@ -123,7 +123,7 @@ def held(folder: Path, filename: str, cancellation: Cancellation | None = None) 
     descriptor = _locked(folder, cancellation)
     try:
         kept = Kept(folder, filename, os.fstat(descriptor).st_size > 0)
-        with unfinished(lambda: _fresh(kept.temporary), lambda _: shutil.rmtree(kept.temporary)):
+        with unfinished(lambda: _fresh(kept.temporary), lambda _: remove_tree(kept.temporary)):
             os.pwrite(descriptor, b"linking\n", 0)
             yield kept
         os.ftruncate(descriptor, 0)

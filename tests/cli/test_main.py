@@ -116,24 +116,25 @@ def compiling(cache: Path) -> list[int]:
 @pytest.mark.parametrize(
     ("how", "code", "reason"),
     [
-        (signal.SIGINT, 130, "interrupted (SIGINT)"),
-        (signal.SIGTERM, 143, "terminated (SIGTERM)"),
-        (None, 124, "timed out after 4s (--timeout)"),
+        ([signal.SIGINT], 130, "interrupted (SIGINT)"),
+        ([signal.SIGTERM], 143, "terminated (SIGTERM)"),
+        ([signal.SIGTERM, signal.SIGINT], 143, "terminated (SIGTERM)"),
+        ([], 124, "timed out after 4s (--timeout)"),
     ],
-    ids=["SIGINT", "SIGTERM", "timeout"],
+    ids=["SIGINT", "SIGTERM", "twice", "timeout"],
 )
 def test_a_stopped_build_leaves_nothing(
-    hello: Path, clean: dict[str, str], tmp_path: Path, how: signal.Signals | None, code: int, reason: str
+    hello: Path, clean: dict[str, str], tmp_path: Path, how: list[signal.Signals], code: int, reason: str
 ) -> None:
     cache = tmp_path / "go-cache"
-    words = ["build", *(["--timeout", "4s"] if how is None else [])]
+    words = ["build", *([] if how else ["--timeout", "4s"])]
     child = started(words, hello, {**clean, "GOCACHE": str(cache)})
     deadline = time.monotonic() + 60
     while not compiling(cache) and child.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
-    if how is not None:
+    for number in how:
         time.sleep(0.5)
-        child.send_signal(how)
+        child.send_signal(number)
     stdout, stderr = child.communicate(timeout=60)
     assert compiling(cache) == []
     assert (child.returncode, stdout) == (code, "")
