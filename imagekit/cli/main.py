@@ -34,6 +34,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("build", "build:build"),
     ("merge", "merge:merge"),
     ("rebuild", "rebuild:rebuild"),
+    ("dockerfile", "dockerfile:dockerfile"),
     ("rules", "rules:rules"),
     ("lock", "lock:lock"),
     ("audit", "audit:audit"),
