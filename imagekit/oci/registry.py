@@ -15,6 +15,7 @@ from imagekit.oci.hosts import load_registries, mirrored
 from imagekit.oci.reference import Reference, check_tag, is_loopback
 from imagekit.oci.repository import Repository
 from imagekit.oci.transport import Transport
+from imagekit.oci.trees import walk
 from imagekit.workers import Cancellation, Workers
 
 CONNECTIONS = 4
@@ -39,17 +40,32 @@ def push(
     be one.
     """
     wanted = dict.fromkeys(check_tag(tag) for tag in (*tags, reference.tag) if tag)
+    workers = Workers(connections, cancellation)
     with connected(reference, actions="pull,push", cancellation=cancellation, connections=connections) as repository:
-        repository.learn(descriptor)
         sent: frozenset[Descriptor] = frozenset()
-        if not repository.has(descriptor.digest):
-            sent = copy(store, repository, descriptor, workers=Workers(connections, cancellation))
+        if not _has_all(repository, store, descriptor, workers):
+            sent = copy(store, repository, descriptor, workers=workers)
         raw = read_verified(store, descriptor)
-        if not sent:
+        if descriptor not in sent:
             repository.list_referrer(raw, descriptor)
         for tag in wanted:
             repository.tag(tag, raw, descriptor)
     return sent
+
+
+def _has_all(repository: Repository, store: BlobReader, root: Descriptor, workers: Workers) -> bool:
+    """Whether the repository has `root` and every manifest and index below it, as `store` knows them.
+
+    A retention rule may take a manifest that its index still names. Blobs are not asked for: a registry takes them away
+    only when no manifest needs them any more.
+    """
+    repository.learn(root)
+    if not repository.has(root.digest):
+        return False
+    children = [node.descriptor for node in walk(store, (root,)).documents.values() if node.descriptor != root]
+    for child in children:
+        repository.learn(child)
+    return not [child for child, there in workers.each(lambda each: repository.has(each.digest), children) if not there]
 
 
 @contextmanager

@@ -75,6 +75,18 @@ def test_there_and_back_byte_for_byte(real, tmp_path, build_image, peer):
     subprocess.run(["diff", "-r", layout.path / "blobs", back.path / "blobs"], check=True)
 
 
+def test_a_manifest_that_was_deleted_below_its_index_comes_back_with_the_next_push(real, build_image, peer):
+    store = Memory()
+    image = build_image(store, *PLATFORMS, content=b"retention")
+    send(store, image, real.host, "kept/app:1.0")
+    child = doc.decode_index(read_verified(store, image)).manifests[1]
+    with at(real.host, "kept/app", "pull,push,delete") as repository:
+        repository.delete(child.digest)
+    assert child.digest in {each.digest for each in send(store, image, real.host, "kept/app:1.0")}
+    subprocess.run([peer("crane"), "validate", "--remote", f"{real.host}/kept/app:1.0"], check=True)
+    assert send(store, image, real.host, "kept/app:1.0") == frozenset()
+
+
 def test_referrers_by_the_api_or_the_fallback_tag(real, build_image, peer):
     """None of the three says `OCI-Subject`, so the tag is written, and foreign tools find what is under it."""
     store = Memory()

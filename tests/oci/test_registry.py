@@ -106,7 +106,31 @@ def test_a_second_push_only_asks(small, little):
     send(store, image, little.host)
     little.seen.clear()
     assert send(store, image, little.host) == frozenset()
-    assert [seen.method for seen in little.seen] == ["GET", "HEAD", "HEAD"]
+    children = [entry.digest for entry in doc.decode_index(read_verified(store, image)).manifests]
+    asked = [seen.path.rpartition("/")[2] for seen in little.calls("HEAD")]
+    assert [seen.method for seen in little.seen] == ["GET", *["HEAD"] * 5]
+    assert (asked[0], sorted(asked[1:4]), asked[4]) == (image.digest, sorted(children), "1.0")
+
+
+def test_a_second_push_brings_back_what_the_registry_lost_below_the_index(small, little):
+    """A retention rule takes manifests that an index still names; the index alone says nothing of them."""
+    store, image = small
+    send(store, image, little.host)
+    [first, second, _] = doc.decode_index(read_verified(store, image)).manifests
+    layer = doc.decode_manifest(read_verified(store, second)).layers[0]
+    del little.manifests[first.digest], little.manifests[second.digest], little.blobs[layer.digest]
+    assert {each.digest for each in send(store, image, little.host)} == {first.digest, second.digest, layer.digest}
+    with reading(little.host) as repository:
+        copy(repository, Memory(), repository.resolve())
+
+
+def test_what_an_index_in_an_index_names_is_asked_for_too(small, little):
+    store, image = small
+    outer = put(store, doc.encode(doc.Index(manifests=(image,))), doc.INDEX)
+    send(store, outer, little.host)
+    child = doc.decode_index(read_verified(store, image)).manifests[0]
+    del little.manifests[child.digest]
+    assert {each.digest for each in send(store, outer, little.host)} == {child.digest}
 
 
 def test_only_what_is_missing_is_sent(small, little):
