@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
 from imagekit.errors import ToolError
+from imagekit.oci import tar
 from imagekit.oci.engine import CONTRACT, EngineImage, EnginePlugin, EngineVersion
 from imagekit.text import line
 from imagekit.workers import Cancellation
@@ -21,6 +22,10 @@ _LOADED = re.compile(r"Loaded image(?:\(s\)| ID)?: (\S+)\s*")
 _PATIENCE = 600
 """Seconds between two signs of life: the engine unpacks a whole image before it answers."""
 _SHOWN = 500
+_ZSTD = b"\x28\xb5\x2f\xfd"
+"""How a frame begins (RFC 8878 3.1.1)."""
+_READS_ZSTD = 23
+"""The first version of docker whose `load` takes such layers (moby/moby#41759)."""
 
 
 class DockerEngine:
@@ -66,9 +71,17 @@ class DockerEngine:
         return EngineVersion(self._name, told.get("Version", ""), told.get("ApiVersion", ""), platform)
 
     def load(self, pieces: Iterable[bytes], *, cancellation: Cancellation | None = None) -> tuple[EngineImage, ...]:
+        passing = _Passing(_watched(pieces, cancellation))
+        try:
+            return self._loaded(iter(passing))
+        except ToolError as error:
+            error.hint = error.hint or (self._why_not_zstd() if passing.has_zstd else "")
+            raise
+
+    def _loaded(self, pieces: Iterator[bytes]) -> tuple[EngineImage, ...]:
         names = list[str]()
         with _translated(f"{self} did not load the image"):
-            for told in self._client.api.load_image(_watched(pieces, cancellation)):
+            for told in self._client.api.load_image(pieces):
                 if "error" in told or "errorDetail" in told:
                     raise _refused(f"{self} did not load the image", str(told.get("error", told)))
                 names += _names(str(told.get("stream", "")))
@@ -78,6 +91,18 @@ class DockerEngine:
         for name in names:
             found.setdefault(self.image_id(name), []).extend([] if name.startswith("sha256:") else [name])
         return tuple(EngineImage(identity, tuple(called)) for identity, called in found.items())
+
+    def _why_not_zstd(self) -> str:
+        """The way out if this engine is too old for zstd, which it calls an unexpected end; else ''."""
+        with suppress(ToolError):
+            told = self.version().version
+            number = told.partition(".")[0]
+            if self._name == "docker" and number.isdecimal() and int(number) < _READS_ZSTD:
+                return (
+                    f"docker {line(told)} cannot read layers compressed with zstd, docker {_READS_ZSTD} can: build the "
+                    "image with `compression: {algorithm: gzip}`, or load it into a newer engine"
+                )
+        return ""
 
     def image_id(self, name: str) -> str:
         with _translated(f"{self} has no image {line(name)}"):
@@ -117,6 +142,30 @@ def _client() -> Any:
     if os.environ.get("DOCKER_HOST") and not os.environ.get("DOCKER_CONTEXT"):
         return docker.DockerClient.from_env(timeout=_PATIENCE)
     return docker.DockerClient(**docker.ContextAPI.kwargs_from_context(), timeout=_PATIENCE)
+
+
+class _Passing:
+    """An archive on its way into an engine; `has_zstd` once a file in it began as zstd does."""
+
+    has_zstd = False
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = pieces
+
+    def __iter__(self) -> Iterator[bytes]:
+        offset = 0
+        for piece in self._pieces:
+            self.has_zstd = self.has_zstd or _has_zstd(piece, offset)
+            offset += len(piece)
+            yield piece
+
+
+def _has_zstd(piece: bytes, offset: int) -> bool:
+    """Whether zstd begins in a piece where a file in a tar can, `offset` being where the piece does."""
+    found = piece.find(_ZSTD)
+    while found >= 0 and (offset + found) % tar.BLOCK:
+        found = piece.find(_ZSTD, found + 1)
+    return found >= 0
 
 
 def _watched(pieces: Iterable[bytes], cancellation: Cancellation | None) -> Iterator[bytes]:

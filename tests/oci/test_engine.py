@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -148,6 +150,76 @@ def test_a_thrown_switch_stops_the_load(engine, program_image):
     cancellation.stop(StoppedError("timed out", exit_code=124))
     with pytest.raises(StoppedError):
         engine.load(archive(layout, image, "registry.example/late:1"), cancellation=cancellation)
+
+
+@pytest.fixture(scope="module")
+def zstd_build(tmp_path_factory: pytest.TempPathFactory, go_program: Path) -> Path:
+    """A folder whose imagekit.yaml packs a program with zstd."""
+    place = tmp_path_factory.mktemp("zstd")
+    (place / "app").write_bytes(go_program.read_bytes() + secrets.token_bytes(16))  # docker reads no layer that it has
+    (place / "app").chmod(0o755)
+    (place / "imagekit.yaml").write_text(
+        "version: 1\nbuilds: [{id: app, prebuilt: app, platforms: [linux/amd64]}]\n"
+        "images: [{id: app, build: app, repository: registry.example/zstd, tags: [app],"
+        " compression: {algorithm: zstd}}]\narchives: []\nsbom: []\n"
+    )
+    return place
+
+
+def test_an_engine_that_is_too_old_for_zstd_is_named_with_the_way_out(
+    engine, zstd_build: Path, tmp_path: Path, monkeypatch, capsys
+):
+    """By every command that loads; newer ones, and podman, take it."""
+    monkeypatch.chdir(zstd_build)
+    kind = engine.version().name
+    words = ["--engine", kind, "--cache-dir", str(tmp_path)]
+    done = [main(["build", "--load", *words])]
+    done.append(main(["image", "copy", "oci:dist/oci:app", f"{kind}:registry.example/zstd:copied"]))
+    told = [one for one in capsys.readouterr().err.splitlines() if one.startswith("imagekit: exit")]
+    version = engine.version().version
+    if kind == "docker" and int(version.partition(".")[0]) < 23:
+        assert done == [3, 3]
+        for one in told:
+            assert f"docker {version} cannot read layers compressed with zstd" in one
+            assert "compression: {algorithm: gzip}" in one
+    else:
+        assert (done, told) == ([0, 0], [])
+        assert engine.image_id("registry.example/zstd:copied") == engine.image_id("registry.example/zstd:app")
+
+
+class OldClient:
+    """What the docker package says of an engine that refuses whatever it is given."""
+
+    def __init__(self, version: str) -> None:
+        self._version, self.api = version, SimpleNamespace(load_image=self._refuses)
+
+    def _refuses(self, pieces: Iterator[bytes]) -> Iterator[dict[str, str]]:
+        yield {"error": f"unexpected EOF after {len(list(pieces))} pieces"}
+
+    def version(self) -> dict[str, str]:
+        if not self._version:
+            raise OSError("gone")
+        return {"Version": self._version, "Os": "linux", "Arch": "amd64"}
+
+
+ZSTD = b"\x28\xb5\x2f\xfd"
+OLD_ENGINES = {
+    "zstd, old docker": ("docker", "20.10.24+dfsg1", [bytes(512), ZSTD], True),
+    "zstd within a piece": ("docker", "22.06.0-beta", [bytes(700), bytes(324) + ZSTD], True),
+    "bytes that only look so": ("docker", "20.10.24", [bytes(700), ZSTD, ZSTD + bytes(500)], False),
+    "gzip": ("docker", "20.10.24", [bytes(512), b"\x1f\x8b"], False),
+    "a docker that reads it": ("docker", "23.0.1", [ZSTD], False),
+    "podman": ("podman", "4.3.1", [ZSTD], False),
+    "no number": ("docker", "dev", [ZSTD], False),
+    "no version at all": ("docker", "", [ZSTD], False),
+}
+
+
+@pytest.mark.parametrize(("name", "version", "given", "hinted"), OLD_ENGINES.values(), ids=OLD_ENGINES)
+def test_zstd_is_blamed_where_it_can_be_the_reason(name, version, given, hinted):
+    with pytest.raises(ToolError, match=f"unexpected EOF after {len(given)} pieces") as raised:
+        DockerEngine(OldClient(version), name).load(given)
+    assert ("zstd" in raised.value.hint) is hinted
 
 
 @pytest.mark.parametrize("content", [[], [b"not a tar" * 1000]], ids=["nothing", "garbage"])
