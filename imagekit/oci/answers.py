@@ -51,6 +51,17 @@ class StatusError(NetworkError):
         super().__init__(message, hint=hint)
         self.status = status
 
+    def about(self, what: str) -> StatusError:
+        """The same failure, said of `what`."""
+        return StatusError(f"{what}: {self.message}", status=self.status, hint=self.hint)
+
+
+def about(error: NetworkError, what: str) -> NetworkError:
+    """The same failure, said of `what`; who tells the kinds apart still can."""
+    if isinstance(error, (PassingError, StatusError)):
+        return error.about(what)
+    return NetworkError(f"{what}: {error.message}", hint=error.hint)
+
 
 @contextmanager
 def paced(connection: object, seconds: float | None = None) -> Iterator[None]:
@@ -84,9 +95,12 @@ def read_piece(answer: BaseHTTPResponse, size: int | None, what: str) -> bytes:
     return piece
 
 
-def drain(answer: BaseHTTPResponse, limit: int = _MESSAGE) -> bytes:
-    """At most `limit` bytes of the answer; the connection goes back to the pool if that was all of it."""
-    what, pieces, left = f"the answer of {shown_url(answer.geturl() or '')}", [], limit
+def drain(answer: BaseHTTPResponse, limit: int = _MESSAGE, what: str = "") -> bytes:
+    """At most `limit` bytes of the answer; the connection goes back to the pool if that was all of it.
+
+    Errors say `what` was asked for, else the address.
+    """
+    what, pieces, left = what or f"the answer of {shown_url(answer.geturl() or '')}", [], limit
     while left and (piece := read_piece(answer, left, what)):
         pieces.append(piece)
         left -= len(piece)

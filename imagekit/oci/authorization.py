@@ -12,6 +12,7 @@ import base64
 import re
 import threading
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
@@ -46,7 +47,7 @@ def parse_challenge(header: str) -> Challenge:
     """The challenge to answer, bearer before basic; an empty one where neither is offered."""
     marks = list(_SCHEME.finditer(header))
     found: dict[str, Challenge] = {}
-    for mark, after in zip(marks, [*marks[1:], None], strict=True):
+    for mark, after in zip_longest(marks, marks[1:]):
         text = header[mark.end() : after.start() if after else len(header)]
         given = {each["key"].lower(): _unquoted(each) for each in _PARAMETER.finditer(text)}
         scheme = mark["scheme"].lower()

@@ -74,11 +74,16 @@ class Gathered(Protocol):
         """The one that a blob is read from."""
 
 
+def origin_of(stream: object) -> str:
+    """Who gives the bytes of a stream (a registry, a mirror, a layout), where it says so by `origin`; else ''."""
+    return str(getattr(stream, "origin", ""))
+
+
 class VerifyingReader(io.RawIOBase):
     """Passes on the bytes of `stream` while they are what `promised` says; closing it closes `stream`.
 
     The last byte is handed out only after size and digest were found right; `IntegrityError` otherwise. So whoever
-    has read `promised.size` bytes has read the right ones.
+    has read `promised.size` bytes has read the right ones. The error names who gave them (`origin_of`), else `where`.
     """
 
     def __init__(self, stream: Readable, promised: Descriptor, where: str = "") -> None:
@@ -128,7 +133,8 @@ class VerifyingReader(io.RawIOBase):
             raise self._broken(f"holds bytes of {found}")
 
     def _broken(self, how: str) -> IntegrityError:
-        where = f" in {self._where}" if self._where else ""
+        origin = origin_of(self._stream)
+        where = f" from {origin}" if origin else f" in {self._where}" if self._where else ""
         return IntegrityError(
             f"blob {self._promised.digest}{where} {how}",
             hint="make or fetch it again; its bytes were changed or cut on the way",

@@ -35,6 +35,10 @@ class Body(Movable):
         if not start and length.isdecimal() and len(length) < 16:
             self._last = str(int(length) - 1)
 
+    @property
+    def origin(self) -> str:
+        return str(self._endpoint)
+
     def read(self, size: int | None = -1, /) -> bytes:
         """At most `size` bytes, all for a negative one; raises `NetworkError` for what breaks off for good."""
         if size is None or size < 0:

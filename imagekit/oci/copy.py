@@ -61,7 +61,7 @@ def _move(source: BlobReader, destination: BlobStore, blob: Descriptor) -> None:
         return
     if isinstance(destination, Mounting) and destination.mount(source, blob):
         return
-    with OnDemand(source, blob) if isinstance(destination, Layout) else source.open(blob.digest) as stream:
+    with OnDemand(source, blob) as stream:
         destination.add(stream, blob)
 
 

@@ -131,7 +131,7 @@ def _pages(endpoint: Endpoint, path: str, what: str) -> Iterator[tuple[bytes, Ma
         found = _NEXT.search(headers.get("Link", ""))
         if found is None:
             return
-        following = endpoint.moved(url, found[1])
+        following = endpoint.moved(url, found[1], what)
         if origin(following) != origin(endpoint.url):
             raise NetworkError(f"{endpoint}: {what} goes on at {shown_url(following)}, which is another host")
         url = following
@@ -140,7 +140,7 @@ def _pages(endpoint: Endpoint, path: str, what: str) -> Iterator[tuple[bytes, Ma
 
 def _page(endpoint: Endpoint, url: str, what: str) -> tuple[bytes, Mapping[str, str]]:
     answer = endpoint.send("GET", url, {"Accept": f"{INDEX}, application/json"}, what=what)
-    return drain(answer, DOCUMENT_LIMIT + 1), answer.headers
+    return drain(answer, DOCUMENT_LIMIT + 1, f"{endpoint}: {what}"), answer.headers
 
 
 class _Tags(msgspec.Struct):

@@ -71,7 +71,7 @@ class Manifests:
         try:
             children = decode_document(raw, media_type).children
         except UnreadableError as error:
-            raise UnreadableError(f"{self._endpoint}: {target}: {error.message}", hint=error.hint) from error
+            raise UnreadableError(f"{self._endpoint}: manifest {target}: {error.message}", hint=error.hint) from error
         for child in children:
             self.learn(child)
         return raw, media_type
@@ -88,8 +88,9 @@ class Manifests:
         drain(self._endpoint.ask("DELETE", f"manifests/{target}", {}, wanted=(202, 200, 204)))
 
     def _fetched(self, target: str) -> tuple[bytes, str]:
-        answer = self._endpoint.send("GET", f"{self._endpoint.url}/manifests/{target}", {"Accept": _ACCEPT})
-        return drain(answer, DOCUMENT_LIMIT + 1), _media_type(answer)
+        what = f"GET manifests/{target}"
+        answer = self._endpoint.send("GET", f"{self._endpoint.url}/manifests/{target}", {"Accept": _ACCEPT}, what=what)
+        return drain(answer, DOCUMENT_LIMIT + 1, f"{self._endpoint}: {what}"), _media_type(answer)
 
     def _true_type(self, target: str, raw: bytes, said: str) -> str:
         """The media type that the registry says, else the one that the document has in itself."""
@@ -99,7 +100,7 @@ class Manifests:
             if (own := msgspec.json.decode(raw, type=_Typed).media_type) in _TYPES:
                 return own
         raise UnreadableError(
-            f"{self._endpoint}: {target} is {line(said)[:80] or 'of no content type'}, no image manifest or index",
+            f"{self._endpoint}: manifest {target} is {line(said)[:80] or 'of no content type'}, no image or index",
             hint="is this the address of a registry? A page of a proxy looks so too; old schema 1 images are not read",
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
 from imagekit.errors import NetworkError
-from imagekit.oci.answers import PassingError, drain
+from imagekit.oci.answers import PassingError, about, drain
 from imagekit.oci.blobs import BlobReader, read_verified
 from imagekit.oci.copy import copy
 from imagekit.oci.documents import Descriptor
@@ -85,7 +85,11 @@ def connected(
             transport = stack.enter_context(
                 Transport(cancellation, connections=connections, registries=registries, attempts=attempts)
             )
-            return Repository(Endpoint(place, transport, settle(transport, place), actions), mirrors)
+            try:
+                base = settle(transport, place)
+            except NetworkError as error:
+                raise about(error, place.name) from error
+            return Repository(Endpoint(place, transport, base, actions), mirrors)
 
         mirrors = []
         for mirror in named:

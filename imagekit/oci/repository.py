@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import BinaryIO, TypeVar, cast
 from urllib.parse import urlencode
 
-from imagekit.content import CHUNK, Digest, Readable, hash_stream, parse_digest
+from imagekit.content import CHUNK, Digest, Readable, digest_of, hash_stream, parse_digest
 from imagekit.errors import IntegrityError, NetworkError, UnreadableError
 from imagekit.oci import lists
 from imagekit.oci.answers import drain
@@ -51,7 +51,7 @@ class Repository:
     def resolve(self, target: str = "") -> Descriptor:
         """What a tag or digest (none: the reference's own) stands for; raises `MissingBlobError` if it is not there."""
         target = target or self.reference.target
-        found = self._mirrored(lambda mirror: mirror.resolve(target)) or self._manifests.resolve(target)
+        found = self._mirrored(lambda mirror: mirror._manifests.resolve(target)) or self._resolved(target)
         self.learn(found)
         return found
 
@@ -118,7 +118,7 @@ class Repository:
         drain(answer)
         if answer.status == 202:
             if location := answer.headers.get("Location", ""):
-                self._begun[blob.digest] = self.endpoint.moved(uploads, location)
+                self._begun[blob.digest] = self.endpoint.moved(uploads, location, what)
             return False
         self._absent.discard(blob.digest)
         return True
@@ -149,6 +149,14 @@ class Repository:
         self._manifests.delete(target)
         self._referrers.strike(raw, Descriptor(media_type, parse_digest(target), len(raw)))
 
+    def _resolved(self, target: str) -> Descriptor:
+        """By HEAD; what is not there is asked for by GET too, which alone brings the registry's own words."""
+        try:
+            return self._manifests.resolve(target)
+        except MissingBlobError:
+            raw, media_type = self._manifests.read(target)
+            return Descriptor(media_type, digest_of(raw), len(raw))
+
     def _mirrored(self, ask: Callable[[Repository], T]) -> T | None:
         """What the first mirror says that has it; one that does not answer is not asked again."""
         for mirror in tuple(self._mirrors):
@@ -162,9 +170,16 @@ class Repository:
         return None
 
     def _opened(self, digest: Digest, start: int = 0, size: int = 0) -> BinaryIO:
-        if not self._manifests.kind(digest):
+        if self._manifests.kind(digest):
+            return self._opened_document(digest, start)
+        try:
+            return cast(BinaryIO, Body(self.endpoint, digest, start, size))
+        except MissingBlobError as error:
             with suppress(MissingBlobError):
-                return cast(BinaryIO, Body(self.endpoint, digest, start, size))
+                return self._opened_document(digest, start)
+            raise error
+
+    def _opened_document(self, digest: Digest, start: int) -> BinaryIO:
         return io.BytesIO(self._manifests.read(digest)[0][start:])
 
     def _add_document(self, raw: bytes, descriptor: Descriptor) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from imagekit.content import CHUNK, Readable
-from imagekit.oci.blobs import BlobReader, Ranged
+from imagekit.oci.blobs import BlobReader, Ranged, origin_of
 from imagekit.oci.documents import Descriptor
 
 
@@ -15,6 +15,11 @@ class Movable(io.RawIOBase):
     """A stream that goes to another offset by leaving where it is; it is opened there by the next `read`."""
 
     _offset = 0
+
+    @property
+    def origin(self) -> str:
+        """Who gives the bytes (`blobs.origin_of`)."""
+        return ""
 
     def readable(self) -> bool:
         return True
@@ -58,6 +63,10 @@ class OnDemand(Movable):
         self._source, self._blob = source, blob
         self._stream: BinaryIO | None = None
 
+    @property
+    def origin(self) -> str:
+        return origin_of(self._stream) or str(self._source)
+
     def read(self, size: int | None = -1, /) -> bytes:
         self._stream = self._stream or self._open()
         piece = self._stream.read(-1 if size is None else size)
@@ -81,7 +90,11 @@ class Unclosed:
     """A stream that its reader cannot close: it may be needed again from the start."""
 
     def __init__(self, stream: Readable) -> None:
-        self.read = stream.read
+        self.read, self._stream = stream.read, stream
+
+    @property
+    def origin(self) -> str:
+        return origin_of(self._stream)
 
 
 class Limited:
@@ -90,6 +103,10 @@ class Limited:
     def __init__(self, stream: Readable, limit: int) -> None:
         self._stream, self._left = stream, limit
 
+    @property
+    def origin(self) -> str:
+        return origin_of(self._stream)
+
     def read(self, size: int = -1, /) -> bytes:
         piece = self._stream.read(self._left if size < 0 else min(size, self._left)) if self._left else b""
         self._left -= len(piece)
@@ -97,10 +114,14 @@ class Limited:
 
 
 class Chained:
-    """One stream, then another."""
+    """One stream, then another, whose origin is told."""
 
     def __init__(self, first: Readable, second: Readable) -> None:
         self._first, self._second = first, second
+
+    @property
+    def origin(self) -> str:
+        return origin_of(self._second)
 
     def read(self, size: int = -1, /) -> bytes:
         return self._first.read(size) or self._second.read(size)

@@ -41,8 +41,9 @@ class Upload:
         """`begun_at` is the address of an upload that was begun before."""
         self._endpoint = endpoint
         self._stream, self._blob, self._rewind = stream, blob, rewinder(stream)
-        self._what = f"upload of blob {blob.digest}"
-        self._ask = partial(endpoint.send, what=self._what)
+        what = f"upload of blob {blob.digest}"
+        self._what, self._ask = f"{endpoint}: {what}", partial(endpoint.send, what=what)
+        self._moved = partial(endpoint.moved, what=what)
         self._place, self._piece = "", 0
         self._begun, self._begun_at = False, begun_at
 
@@ -82,11 +83,11 @@ class Upload:
             self._place, self._begun_at = self._begun_at, ""
             return
         answer = self._ask("POST", self._endpoint.uploads, {"Content-Length": "0"}, wanted=(202,))
-        drain(answer)
+        drain(answer, what=self._what)
         location = answer.headers.get("Location", "")
         if not location:
             raise NetworkError(f"{self._what}: the registry does not say where to (no Location)")
-        self._place = self._endpoint.moved(self._endpoint.uploads, location)
+        self._place = self._moved(self._endpoint.uploads, location)
         if self._piece:
             asked = answer.headers.get("OCI-Chunk-Min-Length", "")
             self._piece = max(self._piece, int(asked)) if asked.isdecimal() and len(asked) < 12 else self._piece
@@ -109,11 +110,11 @@ class Upload:
             answer = self._ask("GET", self._place, {}, wanted=(204, 202, 200))
         except (NetworkError, MissingBlobError):
             return self._forget()
-        drain(answer)
+        drain(answer, what=self._what)
         got = _received(answer)
         if got > self._blob.size:
             return self._forget()
-        self._place = self._endpoint.moved(self._place, answer.headers.get("Location") or self._place)
+        self._place = self._moved(self._place, answer.headers.get("Location") or self._place)
         return got
 
     def _forget(self) -> int:
@@ -134,12 +135,12 @@ class Upload:
             answer = self._ask(
                 "PATCH", self._place, headers, Limited(body, end - offset), wanted=(202, 201, 204, _NOT_NEXT)
             )
-            drain(answer)
+            drain(answer, what=self._what)
             if answer.status == _NOT_NEXT:
                 raise PassingError(f"{self._what}: status {_NOT_NEXT}: byte {offset} is not the next for the registry")
             if answer.headers.get("Range") and _received(answer) != end:
                 raise PassingError(f"{self._what}: the registry kept {_received(answer)} bytes of {end}")
-            self._place, offset = self._endpoint.moved(self._place, answer.headers.get("Location") or self._place), end
+            self._place, offset = self._moved(self._place, answer.headers.get("Location") or self._place), end
         return self._put(b"", 0)
 
     def _put(self, body: Readable | bytes, size: int) -> BaseHTTPResponse:

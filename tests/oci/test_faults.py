@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -232,6 +233,7 @@ def _huge_error(handler) -> None:
         handler.wfile.write(b"no " * (1 << 18))
 
 
+DENIED = b'{"errors":[{"code":"DENIED","message":"not yours"}]}'
 MANIFEST, BLOB, START, BLOB_PUT = "manifests/", r"blobs/sha256", r"blobs/uploads/$", r"blobs/uploads/\d"
 LATER = {"Retry-After": "1"}
 Outcome = None | tuple[type[ImagekitError], str]
@@ -251,7 +253,19 @@ PULLS: dict[str, tuple[Arrange, Outcome]] = {
         (NetworkError, "status 500: UNKNOWN disk"),
     ),
     "503 with Retry-After": (fault("GET", MANIFEST, of(503, LATER)), None),
-    "404 for a layer": (fault("GET", BLOB, of(404), FOREVER), (UnreadableError, "not there")),
+    "403 with words": (
+        lambda scene: [scene.little.fail(m, MANIFEST, of(403, {}, DENIED)(scene), FOREVER) for m in ("HEAD", "GET")],
+        (NetworkError, "manifests/there: status 403: DENIED not yours"),
+    ),
+    "404 for a layer": (
+        fault("GET", BLOB, of(404, {}, b'{"errors":[{"code":"BLOB_UNKNOWN"}]}'), FOREVER),
+        (UnreadableError, "not there: status 404: BLOB_UNKNOWN"),
+    ),
+    "404 for a tag": (
+        lambda scene: scene.little.manifests.pop("there"),
+        (UnreadableError, "manifests/there: not there: status 404: UNKNOWN not here"),
+    ),
+    "404 for a tag by HEAD alone": (fault("HEAD", MANIFEST, of(404)), None),
     "a reset instead of an answer": (fault("GET", BLOB, reset, 2), None),
     "a reset in the middle": (layer_fault(cut, 3), None),
     "a reset in the middle, always": (layer_fault(cut), (NetworkError, "blob sha256:")),
@@ -418,7 +432,10 @@ def test_a_push(scene, arrange, outcome):
 
 
 def judge(scene: SimpleNamespace, act: Callable, outcome: Outcome) -> None:
-    """Do it, and see that it ends as it should, soon, in little memory, and that nobody learnt the secret."""
+    """Do it, and see that it ends as it should, soon, in little memory, and that nobody learnt the secret.
+
+    An error names host, repository, and digest or tag; what else it says stands in the outcome.
+    """
     began, error = time.monotonic(), None
     tracemalloc.start()
     try:
@@ -437,7 +454,8 @@ def judge(scene: SimpleNamespace, act: Callable, outcome: Outcome) -> None:
         assert SECRET not in told
         assert ACCOUNT.split()[1] not in told
         assert told.isprintable()
-        assert scene.little.host in told or "blob sha256:" in told
+        assert re.match(rf"(blob sha256:[0-9a-f]{{64}} from )?{scene.little.host}/team/app[: ]", told), told
+        assert re.search(r"sha256:[0-9a-f]{64}|manifests?[ /](there|new)\b", told), told
     assert time.monotonic() - began < SECONDS
     assert peak < BYTES
     no_secret_elsewhere(scene)

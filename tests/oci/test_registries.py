@@ -153,8 +153,9 @@ def test_a_blob_is_read_on_from_an_offset(real):
 
 
 def test_what_is_not_there(real):
+    wanted = rf"^{real.host}/none/app: GET manifests/1\.0: not there: status 404: [A-Z]+_UNKNOWN "
     with at(real.host, "none/app:1.0", "pull") as repository:
-        with pytest.raises(MissingBlobError, match=f"{real.host}/none/app: HEAD manifests/1.0: not there"):
+        with pytest.raises(MissingBlobError, match=wanted):
             repository.resolve()
         assert not repository.has(digest_of(b"none"))
         assert repository.referrers(digest_of(b"none")) == ()

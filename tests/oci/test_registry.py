@@ -294,8 +294,35 @@ def reading(host: str):
 
 
 def test_a_tag_that_is_not_there(little):
-    with reading(little.host) as repository, pytest.raises(MissingBlobError, match=r"team/app: HEAD manifests/1\.0"):
+    """Only a GET brings the registry's own words."""
+    wanted = r"team/app: GET manifests/1\.0: not there: status 404: UNKNOWN not here$"
+    with reading(little.host) as repository, pytest.raises(MissingBlobError, match=wanted) as raised:
         repository.resolve()
+    assert f"imagekit image list {little.host}/team/app" in raised.value.hint
+
+
+def test_a_blob_that_is_not_there_is_named_with_its_digest_and_the_registrys_words(little, answers):
+    digest = digest_of(b"gone")
+    little.fail("GET", f"blobs/{digest}", answers.of(404, {}, b'{"errors":[{"code":"BLOB_UNKNOWN","message":"no"}]}'))
+    wanted = f"^{little.host}/team/app: GET blobs/{digest}: not there: status 404: BLOB_UNKNOWN no$"
+    with reading(little.host) as repository, pytest.raises(MissingBlobError, match=wanted) as raised:
+        repository.open(digest)
+    assert "push" in raised.value.hint
+
+
+REFUSALS = {401: ["GET", "HEAD", "GET"], 403: ["GET", "HEAD", "GET"], 503: ["GET", *["HEAD"] * 5]}
+
+
+@pytest.mark.parametrize(("status", "asked"), REFUSALS.items(), ids=map(str, REFUSALS))
+def test_a_refused_head_is_told_in_the_registrys_words(little, answers, status, asked):
+    """For which a GET is sent once, though not to a registry that is busy."""
+    for method in ("HEAD", "GET"):
+        little.fail(method, "manifests/", answers.of(status, {}, b'{"errors":[{"code":"DENIED"}]}'), times=99)
+    words = "" if status == 503 else ": DENIED"
+    wanted = f"^{little.host}/team/app: HEAD manifests/1.0: status {status}{words}$"
+    with reading(little.host) as repository, pytest.raises(NetworkError, match=wanted):
+        repository.resolve()
+    assert [seen.method for seen in little.seen] == asked
 
 
 LIES = {
@@ -349,7 +376,7 @@ def test_a_blob_that_breaks_its_promise_is_not_kept(tmp_path, small, little, ans
         if kind is None:
             copy(repository, layout, repository.resolve())
             return
-        with pytest.raises(kind):
+        with pytest.raises(kind, match=f"^blob {layer.digest} from {little.host}/team/app "):
             copy(repository, layout, repository.resolve())
     assert not layout.has(layer.digest)
     assert not layout.has(image.digest)

@@ -182,6 +182,20 @@ def test_wrong_bytes_are_never_finished(little, answers):
     assert not [seen for seen in little.calls("PUT") if seen.headers["Content-Length"] == "0"]
 
 
+@pytest.mark.parametrize("kind", ["memory", "registry"])
+def test_wrong_bytes_are_blamed_on_who_gave_them(little, little_registry, tmp_path, kind):
+    """Not on the place that they were meant for, whatever that is."""
+    store, other = Memory(), little_registry()
+    config, layer = put(store, b"{}", doc.CONFIG), put(store, CONTENT, doc.LAYER_TAR)
+    image = put(store, doc.encode(doc.Manifest(config=config, layers=(layer,))), doc.MANIFEST)
+    with repository(little.host) as source, repository(other.host, "other/app") as destination:
+        copy(store, source, image)
+        little.blobs[layer.digest] = bytes(len(CONTENT))
+        with pytest.raises(IntegrityError, match=f"^blob {layer.digest} from {little.host}/team/app holds bytes of"):
+            copy(source, Memory() if kind == "memory" else destination, image)
+    assert layer.digest not in other.blobs
+
+
 # Mounting.
 
 
