@@ -9,15 +9,22 @@ from __future__ import annotations
 
 import hashlib
 import io
-from typing import Any, BinaryIO, Protocol, runtime_checkable
+from tempfile import SpooledTemporaryFile
+from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
 
 from imagekit.content import CHUNK, Digest, Readable, digest_of
 from imagekit.errors import IntegrityError, UnreadableError
 from imagekit.oci.documents import DOCUMENT_LIMIT, FOREIGN_LAYERS, Descriptor
 
+_SPOOL = 1 << 20
+
 
 class MissingBlobError(UnreadableError):
     """A store does not hold a blob that a document promises."""
+
+
+class WrongBytesError(IntegrityError):
+    """What a stream gives is not what the blob's descriptor promises."""
 
 
 class BlobReader(Protocol):
@@ -74,6 +81,14 @@ class Gathered(Protocol):
         """The one that a blob is read from."""
 
 
+@runtime_checkable
+class Doubtful(Protocol):
+    """A stream from somebody who is not the last word on a blob, as a registry's mirrors are not."""
+
+    def doubt(self, error: IntegrityError, /) -> None:
+        """The bytes were not those that were promised: opening the blob again asks somebody else."""
+
+
 def origin_of(stream: object) -> str:
     """Who gives the bytes of a stream (a registry, a mirror, a layout), where it says so by `origin`; else ''."""
     return str(getattr(stream, "origin", ""))
@@ -83,7 +98,8 @@ class VerifyingReader(io.RawIOBase):
     """Passes on the bytes of `stream` while they are what `promised` says; closing it closes `stream`.
 
     The last byte is handed out only after size and digest were found right; `IntegrityError` otherwise. So whoever
-    has read `promised.size` bytes has read the right ones. The error names who gave them (`origin_of`), else `where`.
+    has read `promised.size` bytes has read the right ones. Errors (`WrongBytesError`) name who gave them (`origin_of`),
+    else `where`.
     """
 
     def __init__(self, stream: Readable, promised: Descriptor, where: str = "") -> None:
@@ -132,10 +148,10 @@ class VerifyingReader(io.RawIOBase):
         if (found := "sha256:" + self._state.hexdigest()) != self._promised.digest:
             raise self._broken(f"holds bytes of {found}")
 
-    def _broken(self, how: str) -> IntegrityError:
+    def _broken(self, how: str) -> WrongBytesError:
         origin = origin_of(self._stream)
         where = f" from {origin}" if origin else f" in {self._where}" if self._where else ""
-        return IntegrityError(
+        return WrongBytesError(
             f"blob {self._promised.digest}{where} {how}",
             hint="make or fetch it again; its bytes were changed or cut on the way",
         )
@@ -153,8 +169,33 @@ def read_verified(store: BlobReader, promised: Descriptor, limit: int = DOCUMENT
 
 
 def open_verified(store: BlobReader, promised: Descriptor) -> VerifyingReader:
-    """The blob as a stream that is checked while it is read; the caller closes."""
-    return VerifyingReader(store.open(promised.digest), promised, str(store))
+    """The blob as a stream that is checked while it is read; the caller closes.
+
+    What a mirror gives is checked before, in a file that nobody else sees: if it is wrong, another is asked, which
+    could not be done for bytes that were read already.
+    """
+    stream = store.open(promised.digest)
+    while isinstance(stream, Doubtful):
+        try:
+            with VerifyingReader(stream, promised, str(store)) as source:
+                return VerifyingReader(_spooled(source), promised, str(store))
+        except WrongBytesError as error:
+            stream.doubt(error)
+            stream = store.open(promised.digest)
+    return VerifyingReader(stream, promised, str(store))
+
+
+def _spooled(stream: Readable) -> BinaryIO:
+    """All that is left of a stream, in memory or in a file without a name."""
+    spool = SpooledTemporaryFile(_SPOOL)  # noqa: SIM115 - whoever reads it closes it
+    try:
+        while piece := stream.read(CHUNK):
+            spool.write(piece)
+        spool.seek(0)
+    except BaseException:
+        spool.close()
+        raise
+    return cast(BinaryIO, spool)
 
 
 def lives_elsewhere(store: BlobReader, blob: Descriptor) -> bool:

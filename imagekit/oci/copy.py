@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 
-from imagekit.oci.blobs import BlobReader, BlobStore, Gathered, Mounting, Sorting, lives_elsewhere
+from imagekit.oci.blobs import BlobReader, BlobStore, Gathered, Mounting, Sorting, WrongBytesError, lives_elsewhere
 from imagekit.oci.documents import Descriptor
 from imagekit.oci.parts import sweep
 from imagekit.oci.store import Layout
@@ -62,7 +62,13 @@ def _move(source: BlobReader, destination: BlobStore, blob: Descriptor) -> None:
     if isinstance(destination, Mounting) and destination.mount(source, blob):
         return
     with OnDemand(source, blob) as stream:
-        destination.add(stream, blob)
+        while True:
+            try:
+                destination.add(stream, blob)
+                return
+            except WrongBytesError as error:
+                if not stream.doubt(error):
+                    raise
 
 
 def missing(store: BlobReader, root: Descriptor) -> Iterator[Descriptor]:

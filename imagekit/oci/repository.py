@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import BinaryIO, TypeVar, cast
+from typing import BinaryIO, cast
 from urllib.parse import urlencode
 
 from imagekit.content import CHUNK, Digest, Readable, digest_of, hash_stream, parse_digest
-from imagekit.errors import IntegrityError, NetworkError, UnreadableError
+from imagekit.errors import NetworkError, UnreadableError
 from imagekit.oci import lists
 from imagekit.oci.answers import drain
 from imagekit.oci.blobs import MissingBlobError, VerifyingReader
@@ -18,10 +18,10 @@ from imagekit.oci.body import Body
 from imagekit.oci.documents import DOCUMENT_LIMIT, Descriptor
 from imagekit.oci.endpoint import Endpoint
 from imagekit.oci.manifests import Manifests
+from imagekit.oci.mirrors import Mirrors
 from imagekit.oci.reference import check_tag
 from imagekit.oci.uploads import OCTETS, Upload
 
-T = TypeVar("T")
 _SPOOL = 1 << 20
 
 
@@ -31,7 +31,7 @@ class Repository:
     def __init__(self, endpoint: Endpoint, mirrors: Sequence[Repository] = ()) -> None:
         self.reference = endpoint.reference
         self.endpoint = endpoint
-        self._mirrors = list(mirrors)
+        self._mirrors = Mirrors(mirrors)
         self._manifests = Manifests(endpoint)
         self._referrers = lists.Referrers(endpoint, self._manifests)
         self._absent: set[Digest] = set()
@@ -45,13 +45,12 @@ class Repository:
     def learn(self, descriptor: Descriptor, /) -> None:
         """Remember that this digest is kept under `manifests/`, if its media type says so (`blobs.Sorting`)."""
         self._manifests.learn(descriptor)
-        for mirror in self._mirrors:
-            mirror.learn(descriptor)
+        self._mirrors.learn(descriptor)
 
     def resolve(self, target: str = "") -> Descriptor:
         """What a tag or digest (none: the reference's own) stands for; raises `MissingBlobError` if it is not there."""
         target = target or self.reference.target
-        found = self._mirrored(lambda mirror: mirror._manifests.resolve(target)) or self._resolved(target)
+        found = self._mirrors.ask(lambda mirror: mirror._manifests.resolve(target)) or self._resolved(target)
         self.learn(found)
         return found
 
@@ -67,12 +66,11 @@ class Repository:
 
     def open(self, digest: Digest, /) -> BinaryIO:
         """The blob's bytes; a connection that breaks off is taken up again where it did (`Range`)."""
-        return self._mirrored(lambda mirror: mirror.open(digest)) or self._opened(digest)
+        return self._opened_anywhere(digest, 0, 0)
 
     def open_rest(self, blob: Descriptor, start: int, /) -> BinaryIO:
         """The blob's bytes from `start` on (`blobs.Ranged`)."""
-        found = self._mirrored(lambda mirror: mirror.open_rest(blob, start))
-        return found or self._opened(blob.digest, start, blob.size)
+        return self._opened_anywhere(blob.digest, start, blob.size)
 
     def tags(self) -> tuple[str, ...]:
         """All tags, in the registry's order; raises `MissingBlobError` for a repository that is not there."""
@@ -157,19 +155,16 @@ class Repository:
             raw, media_type = self._manifests.read(target)
             return Descriptor(media_type, digest_of(raw), len(raw))
 
-    def _mirrored(self, ask: Callable[[Repository], T]) -> T | None:
-        """What the first mirror says that has it; one that does not answer is not asked again."""
-        for mirror in tuple(self._mirrors):
-            try:
-                return ask(mirror)
-            except MissingBlobError:
-                continue
-            except (NetworkError, UnreadableError, IntegrityError):
-                with suppress(ValueError):
-                    self._mirrors.remove(mirror)
-        return None
+    def _opened_anywhere(self, digest: Digest, start: int, size: int) -> BinaryIO:
+        """From a mirror, else from the registry itself; the `size` of the blob is needed behind its start alone."""
+        found = self._mirrors.open(
+            start,
+            lambda mirror: mirror._opened(digest, start, size),
+            lambda offset: self._opened_anywhere(digest, offset, size),
+        )
+        return found or self._opened(digest, start, size)
 
-    def _opened(self, digest: Digest, start: int = 0, size: int = 0) -> BinaryIO:
+    def _opened(self, digest: Digest, start: int, size: int) -> BinaryIO:
         if self._manifests.kind(digest):
             return self._opened_document(digest, start)
         try:

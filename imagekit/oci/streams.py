@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from imagekit.content import CHUNK, Readable
-from imagekit.oci.blobs import BlobReader, Ranged, origin_of
+from imagekit.oci.blobs import BlobReader, Doubtful, Ranged, WrongBytesError, origin_of
 from imagekit.oci.documents import Descriptor
 
 
@@ -72,6 +72,15 @@ class OnDemand(Movable):
         piece = self._stream.read(-1 if size is None else size)
         self._offset += len(piece)
         return piece
+
+    def doubt(self, error: WrongBytesError) -> bool:
+        """The bytes were wrong: whether somebody else can be asked (`blobs.Doubtful`). It is at its start then."""
+        if not isinstance(self._stream, Doubtful):
+            return False
+        self._stream.doubt(error)
+        self._leave()
+        self._offset = 0
+        return True
 
     def _open(self) -> BinaryIO:
         if self._offset and isinstance(self._source, Ranged):

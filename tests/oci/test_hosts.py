@@ -6,26 +6,33 @@ import base64
 import json
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from imagekit.content import digest_of
-from imagekit.errors import ConfigError, NetworkError, UsageError
+from imagekit.errors import ConfigError, IntegrityError, NetworkError, UsageError
 from imagekit.oci import documents as doc
 from imagekit.oci.addresses import Kind
-from imagekit.oci.blobs import MissingBlobError, read_verified
+from imagekit.oci.blobs import MissingBlobError, put, read_verified
 from imagekit.oci.copy import copy
 from imagekit.oci.hosts import Host, Registries, load_registries, mirrored
+from imagekit.oci.looking import validate
+from imagekit.oci.opening import open_parcel
 from imagekit.oci.proxies import Proxy, find_proxy
 from imagekit.oci.reference import Reference
 from imagekit.oci.registry import connected, push
+from imagekit.oci.sending import send
 from imagekit.oci.store import Memory
 from imagekit.oci.tls import certificates_folder
 from imagekit.oci.transport import Transport
+from imagekit.oci.words import parse
 from imagekit.workers import Cancellation
 
 
@@ -188,6 +195,142 @@ def test_a_mirror_that_has_it_not_is_passed_over(alone, little, little_registry,
     broken(mirror, answers)
     store, root = pulled(little.host)
     assert (root.digest, bool(read_verified(store, root))) == (image.digest, True)
+
+
+LAYER = b"layer" * 50_000
+
+
+@pytest.fixture
+def layered(alone, little, little_registry) -> SimpleNamespace:
+    """A registry with an image of one layer, and a mirror that has the same."""
+    store, mirror = Memory(), little_registry()
+    layer = put(store, LAYER, doc.LAYER_TAR)
+    config = doc.ImageConfig(architecture="amd64", os="linux", rootfs=doc.RootFS(diff_ids=(layer.digest,)))
+    kept = put(store, doc.encode(config), doc.CONFIG)
+    image = put(store, doc.encode(doc.Manifest(config=kept, layers=(layer,))), doc.MANIFEST)
+    for each in (little, mirror):
+        push(store, image, Reference.parse(f"{each.host}/team/app:1.0"), cancellation=Cancellation())
+        each.seen.clear()
+        each.ranges = True
+    mirror_of(alone, little, mirror)
+    return SimpleNamespace(
+        registry=little, mirror=mirror, image=image, layer=layer, config=kept, place=alone, other=little_registry()
+    )
+
+
+def sent_to(kind: str, layered: SimpleNamespace) -> doc.Descriptor:
+    """Copy the image of the registry to a place of some kind, as `image copy` does; what is there then, and valid."""
+    source = parse(f"{layered.registry.host}/team/app:1.0")
+    to = parse(
+        {
+            "layout": f"oci:{layered.place}/to:app",
+            "archive": f"oci-archive:{layered.place}/to.tar",
+            "registry": f"{layered.other.host}/to/app:1",
+        }[kind]
+    )
+    with ExitStack() as opened:
+        send(open_parcel(source, opened, Cancellation()), to, Cancellation())
+    with ExitStack() as opened:
+        parcel = open_parcel(to, opened, Cancellation())
+        assert list(validate(parcel, Cancellation())) == []
+        return parcel.images[0].descriptor
+
+
+LIES = {
+    "other bytes": lambda answers: answers.of(200, {}, bytes(len(LAYER))),
+    "fewer": lambda answers: answers.of(200, {}, LAYER[:-1]),
+    "more": lambda answers: answers.of(200, {}, LAYER + b"x"),
+    "none": lambda answers: answers.of(200, {}, b""),
+}
+
+
+@pytest.mark.parametrize("kind", ["layout", "archive", "registry"])
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
+def test_a_mirror_that_lies_about_a_layer_is_left_and_named(layered, answers, caplog, lie, kind):
+    """The registry is asked instead, and what was copied is right, wherever it went."""
+    mirror, digest = layered.mirror, layered.layer.digest
+    mirror.fail("GET", digest, lie(answers), times=99)
+    assert sent_to(kind, layered).digest == layered.image.digest
+    assert (len(mirror.calls("GET", digest)), len(layered.registry.calls("GET", digest))) == (1, 1)
+    [said] = caplog.messages
+    assert f"the mirror {mirror.host}/team/app is asked no more: blob {digest} from {mirror.host}/team/app " in said
+
+
+@pytest.mark.parametrize("kind", ["layout", "archive", "registry"])
+def test_a_mirror_that_lies_about_a_configuration_is_left_too(layered, answers, caplog, kind):
+    layered.mirror.fail("GET", layered.config.digest, answers.of(200, {}, b"{}"), times=99)
+    assert sent_to(kind, layered).digest == layered.image.digest
+    assert [layered.mirror.host in said for said in caplog.messages] == [True]
+
+
+def test_a_mirror_that_lies_about_a_manifest_is_named(layered, answers, caplog):
+    layered.mirror.fail("GET", layered.image.digest, answers.of(200, {"Content-Type": doc.MANIFEST}, b"{}"), times=99)
+    assert sent_to("layout", layered).digest == layered.image.digest
+    assert [f"{layered.mirror.host}/team/app is asked no more" in said for said in caplog.messages] == [True]
+
+
+def test_a_registry_that_lies_as_its_mirror_did_is_blamed_itself(layered, answers, caplog):
+    for each in (layered.mirror, layered.registry):
+        each.fail("GET", layered.layer.digest, answers.of(200, {}, bytes(len(LAYER))), times=99)
+    wanted = f"^blob {layered.layer.digest} from {layered.registry.host}/team/app holds bytes of"
+    for kind in ("layout", "archive", "registry"):
+        layered.mirror.seen.clear()
+        layered.registry.seen.clear()
+        with pytest.raises(IntegrityError, match=wanted):
+            sent_to(kind, layered)
+        assert len(layered.mirror.calls("GET", layered.layer.digest)) == 1
+        assert len(layered.registry.calls("GET", layered.layer.digest)) == 1
+    assert not layered.other.manifests
+    assert not (layered.place / "to.tar").exists()
+
+
+def breaking_off(content: bytes):
+    """Promise the whole layer, and hang up after this."""
+
+    def answer(handler) -> None:
+        handler.answer(200, {"Content-Length": str(len(LAYER))}, content)
+        handler.close_connection = True
+
+    return answer
+
+
+def test_a_blob_that_a_mirror_breaks_off_is_gone_on_with_at_the_registry(layered, answers, monkeypatch):
+    monkeypatch.setattr("imagekit.oci.body._BREAKS", 0)
+    layered.mirror.fail("GET", layered.layer.digest, breaking_off(LAYER[:1000]), times=99)
+    assert sent_to("layout", layered).digest == layered.image.digest
+    [asked] = layered.registry.calls("GET", layered.layer.digest)
+    assert asked.headers["Range"].startswith("bytes=1000-")
+
+
+def test_wrong_bytes_that_a_mirror_broke_off_are_not_blamed_on_the_registry(layered, answers, monkeypatch):
+    monkeypatch.setattr("imagekit.oci.body._BREAKS", 0)
+    layered.mirror.fail("GET", layered.layer.digest, breaking_off(bytes(1000)), times=99)
+    assert sent_to("layout", layered).digest == layered.image.digest
+    ranges = [seen.headers.get("Range", "") for seen in layered.registry.calls("GET", layered.layer.digest)]
+    assert [each[:11] for each in ranges] == ["bytes=1000-", ""]
+
+
+def test_the_next_mirror_is_asked_before_the_registry(layered, answers, little_registry):
+    second = little_registry()
+    second.blobs, second.manifests = layered.registry.blobs, layered.registry.manifests
+    configure(
+        layered.place,
+        f"registries: {{'{layered.registry.host}': {{mirrors: ['{layered.mirror.host}', '{second.host}']}}}}\n",
+    )
+    layered.mirror.fail("GET", layered.layer.digest, answers.of(200, {}, bytes(len(LAYER))), times=99)
+    assert sent_to("layout", layered).digest == layered.image.digest
+    assert second.calls("GET", layered.layer.digest)
+    assert not layered.registry.calls("GET", layered.layer.digest)
+
+
+@pytest.mark.real
+def test_the_command_says_on_stderr_which_mirror_lied(layered, answers):
+    layered.mirror.fail("GET", layered.layer.digest, answers.of(200, {}, bytes(len(LAYER))), times=99)
+    words = ["image", "copy", f"{layered.registry.host}/team/app:1.0", f"oci:{layered.place}/to:app"]
+    done = subprocess.run([sys.executable, "-m", "imagekit", *words], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"oci:{layered.place}/to:app\n")
+    [said] = done.stderr.splitlines()
+    assert said.startswith(f"imagekit: the mirror {layered.mirror.host}/team/app is asked no more: blob ")
 
 
 def test_a_mirror_gets_no_credentials_of_the_registry(alone, little, little_registry, build_image):

@@ -234,6 +234,25 @@ def test_a_mirror_is_asked_for_the_rest_before_the_registry(there, little_regist
     assert asked(there) == []
 
 
+def test_a_mirror_that_lies_about_the_rest_is_left_for_the_registry(
+    there, little_registry, layout, monkeypatch, tmp_path, caplog
+):
+    """Whether the part or the rest was wrong is not known, so the mirror is asked for the whole before it is left."""
+    mirror = little_registry()
+    mirror.blobs, mirror.manifests = there.blobs, there.manifests
+    (tmp_path / "registries.yaml").write_text(f'registries: {{"{there.host}": {{mirrors: ["{mirror.host}"]}}}}\n')
+    monkeypatch.setenv("IMAGEKIT_REGISTRIES", str(tmp_path / "registries.yaml"))
+    part(layout).write_bytes(CONTENT[: 2 * MIB])
+    mirror.fail("GET", LAYER.digest, ranged(2 * MIB, bytes(6 * MIB)))
+    mirror.fail("GET", LAYER.digest, giving(bytes(8 * MIB)))
+    pull(there.host, layout)
+    assert asked(mirror) == [f"bytes={2 * MIB}-{LAST}", ""]
+    assert asked(there) == [""]
+    assert layout.blob_path(LAYER.digest).read_bytes() == CONTENT
+    assert left(layout) == []
+    assert [mirror.host in said for said in caplog.messages] == [True]
+
+
 # A blob that is opened when it is read.
 
 
