@@ -37,6 +37,13 @@ def origin(url: str) -> Origin:
     return parts.scheme, (parts.hostname or "").lower(), parts.port or _PORTS.get(parts.scheme)
 
 
+def authority(url: str) -> str:
+    """`host[:port]` of `url`, as references spell it: without the usual port, IPv6 in brackets."""
+    scheme, host, port = origin(url)
+    name = f"[{host}]" if ":" in host else host
+    return line(name if port == _PORTS.get(scheme) else f"{name}:{port}")
+
+
 def kind_of(address: str) -> Kind | None:
     """The kind of an IP address, also where it is wrapped in IPv6; `localhost` counts; None for another name."""
     name = address.strip("[]").partition("%")[0].rstrip(".").lower()

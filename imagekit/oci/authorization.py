@@ -19,7 +19,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 import msgspec
 
 from imagekit.errors import NetworkError
-from imagekit.oci.addresses import origin, same_site, shown_url
+from imagekit.oci.addresses import authority, origin, same_site, shown_url
 from imagekit.oci.answers import drain, failure
 from imagekit.oci.credentials import Credentials
 from imagekit.oci.transport import Transport
@@ -151,12 +151,12 @@ class Authorization:
                 f"{base} wants credentials sent to {shown_url(realm)!r}, which is not encrypted",
                 hint="the registry's token realm must be https",
             )
-        self._transport.moved(self._base, realm)
+        self._transport.moved(self._base, realm, setting="token_hosts")
         host, own = origin(realm)[1], origin(self._base)[1]
-        if credentials and not same_site(own, host) and host not in self._token_hosts:
+        if credentials and not same_site(own, host) and not {host, authority(realm)}.intersection(self._token_hosts):
             raise NetworkError(
                 f"{base} wants credentials sent to {shown_url(realm)!r}, which is another host",
-                hint=f"if that is right, name it in registries.yaml: token_hosts: [{host}]",
+                hint=f'if that is right, name it in registries.yaml: token_hosts: ["{authority(realm)}"]',
             )
 
     def _is_plain(self, realm: str) -> bool:

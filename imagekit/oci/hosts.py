@@ -23,7 +23,9 @@ class Host(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mirrors: tuple[str, ...] = ()
     """`host[:port][/prefix]`: asked first, in this order, for what is read; never written to."""
     token_hosts: tuple[str, ...] = ()
-    """Hosts outside its own domain whose token service may see its credentials."""
+    """Hosts outside its own domain, `host[:port]`, whose token service may see its credentials."""
+    storage_hosts: tuple[str, ...] = ()
+    """`host[:port]` where it may send us for blobs and uploads, be the address a private one, or this machine's."""
 
 
 class Registries(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,7 +73,7 @@ def load_registries() -> Registries:
 
 
 def _check(path: Path, name: str, host: Host) -> None:
-    for each in (name, *host.token_hosts):
+    for each in (name, *host.token_hosts, *host.storage_hosts):
         if "/" in each or not _is_host(each):
             raise ConfigError(f"{path}: {each!r} is not a registry's host", hint="write host or host:port")
     for mirror in host.mirrors:

@@ -102,9 +102,10 @@ def settle(transport: Transport, reference: Reference) -> str:
     """The address of a registry, which `transport` then takes for named by the user; asks it where http is possible."""
     host = reference.api_host
     transport.trust(host)
-    for each in transport.registries.host(reference.host).token_hosts:
+    known = transport.registries.host(reference.host)
+    for each in (*known.token_hosts, *known.storage_hosts):
         transport.trust(each, home=False)
-    if transport.registries.host(reference.host).plain_http:
+    if known.plain_http:
         return f"http://{host}"
     return transport.patiently(lambda: _base(transport, host))
 

@@ -15,7 +15,7 @@ import imagekit
 from imagekit.content import Readable
 from imagekit.errors import NetworkError
 from imagekit.oci import answers
-from imagekit.oci.addresses import Kind, joined, kind_of, may_lead, origin, shown_url, unencrypted
+from imagekit.oci.addresses import Kind, authority, joined, kind_of, may_lead, origin, shown_url, unencrypted
 from imagekit.oci.answers import PassingError, translated
 from imagekit.oci.connections import CONNECT, Watch, new_pools
 from imagekit.oci.hosts import Registries
@@ -66,7 +66,10 @@ class Transport:
             pool.clear()
 
     def trust(self, host: str, *, home: bool = True) -> None:
-        """The user named `host[:port]`: it may have any address, and if it is a `home`, send us to its own kind."""
+        """The user named `host[:port]`: a `home` may have any address, and send us to its own kind.
+
+        Another may be sent to wherever it is, but for link-local addresses.
+        """
         for scheme in ("https", "http"):
             self._named[origin(f"{scheme}://{host}")[1:]] = home
         kind = kind_of(origin(f"https://{host}")[1])
@@ -115,16 +118,25 @@ class Transport:
             url = new
         raise NetworkError(f"{method} {shown_url(url)}: more than {_HOPS} redirects")
 
-    def moved(self, url: str, location: str) -> str:
-        """Where `location` in an answer from `url` leads; raises `NetworkError` for where it may not lead."""
+    def moved(self, url: str, location: str, *, setting: str = "storage_hosts") -> str:
+        """Where `location` in an answer from `url` leads; raises `NetworkError` for where it may not lead.
+
+        `setting` is the key of registries.yaml that would allow it.
+        """
         new = joined(url, location)
         if not new or not self._is_allowed(new):
             raise unencrypted(new or location, url)
         _, host, port = origin(new)
         kind = kind_of(host)
-        if kind is not None and (host, port) not in self._named and not may_lead(kind, self._homes):
-            raise NetworkError(f"{shown_url(url)} sends us to {shown_url(new)}, which is {kind.value}")
+        if kind is not None and not self._may_go(host, port, kind):
+            said = f"{shown_url(url)} sends us to {shown_url(new)}, which is {kind.value}"
+            raise NetworkError(said, hint=_how_to_allow(kind, authority(new), setting))
         return new
+
+    def _may_go(self, host: str, port: int | None, kind: Kind) -> bool:
+        """Whether we may go to an address of this kind under that name."""
+        home = self._named.get((host, port))
+        return bool(home) or may_lead(kind, self._homes) or (home is False and kind is not Kind.LINK)
 
     def check(self, url: str) -> None:
         """Raise `NetworkError` unless `url` is https, or http to where plain http may be spoken."""
@@ -190,14 +202,18 @@ class Transport:
 
     def _judge(self, host: str, port: int, address: str) -> None:
         """A name may lead anywhere, so the address that was reached is what counts (DNS rebinding)."""
-        kind = kind_of(address) or Kind.LINK
-        named = self._named.get((host.strip("[]").lower(), port))
-        if named:
-            self._homes.add(kind)
-        elif named is not None:
-            return
-        elif not may_lead(kind, self._homes):
+        kind, name = kind_of(address) or Kind.LINK, host.strip("[]").lower()
+        if not self._may_go(name, port, kind):
+            where = authority(f"https://{f'[{name}]' if ':' in name else name}:{port}")
             raise NetworkError(
                 f"a registry sends us to {shown_url(host)}, which is {kind.value} ({address})",
-                hint="only registries that are named themselves may be there",
+                hint=_how_to_allow(kind, where, "storage_hosts"),
             )
+        if self._named.get((name, port)):
+            self._homes.add(kind)
+
+
+def _how_to_allow(kind: Kind, host: str, setting: str) -> str:
+    if kind is Kind.LINK:
+        return "no registry may send us there"
+    return f'if that is right, name it in registries.yaml: {setting}: ["{host}"]'

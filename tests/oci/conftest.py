@@ -237,7 +237,9 @@ class Seen(NamedTuple):
 class LittleRegistry:
     """A registry in memory, on a real socket, that keeps a log of what came over the wire and misbehaves on request."""
 
-    def __init__(self, certificate: tuple[Path, Path] | None = None, authority: Path | None = None) -> None:
+    def __init__(
+        self, certificate: tuple[Path, Path] | None = None, authority: Path | None = None, address: str = "127.0.0.1"
+    ) -> None:
         self.blobs: dict[str, bytes] = {}
         self.manifests: dict[str, tuple[str, bytes]] = {}
         self.uploads: dict[str, bytes] = {}
@@ -250,7 +252,7 @@ class LittleRegistry:
         self.mounts = self.lists_referrers = self.filters = self.ranges = False
         self.page = 2
         handler = type("Handler", (_Handler,), {"registry": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server = ThreadingHTTPServer((address, 0), handler)
         self._server.daemon_threads = True
         if certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -259,7 +261,7 @@ class LittleRegistry:
                 context.verify_mode = ssl.CERT_REQUIRED
                 context.load_verify_locations(authority)
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self.host = f"127.0.0.1:{self._server.server_port}"
+        self.host = f"{address}:{self._server.server_port}"
         self.url = f"{'https' if certificate else 'http'}://{self.host}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
@@ -447,8 +449,8 @@ def little_registry() -> Iterator[Callable[..., LittleRegistry]]:
     """Start registries that misbehave on request: `little_registry()`, `little_registry(certificate)` for TLS."""
     started: list[LittleRegistry] = []
 
-    def start(certificate: tuple[Path, Path] | None = None, authority: Path | None = None) -> LittleRegistry:
-        started.append(LittleRegistry(certificate, authority))
+    def start(*words: Any, **more: Any) -> LittleRegistry:
+        started.append(LittleRegistry(*words, **more))
         return started[-1]
 
     yield start

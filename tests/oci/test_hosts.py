@@ -19,7 +19,7 @@ import pytest
 from imagekit.content import digest_of
 from imagekit.errors import ConfigError, IntegrityError, NetworkError, UsageError
 from imagekit.oci import documents as doc
-from imagekit.oci.addresses import Kind
+from imagekit.oci.addresses import Kind, kind_of
 from imagekit.oci.blobs import MissingBlobError, put, read_verified
 from imagekit.oci.copy import copy
 from imagekit.oci.hosts import Host, Registries, load_registries, mirrored
@@ -72,11 +72,11 @@ def test_it_says_what_is_special(alone):
     configure(
         alone,
         "version: 1\nregistries:\n  'registry.corp:5000': {plain_http: true}\n"
-        "  docker.io: {mirrors: [mirror.corp/hub], token_hosts: [auth.example]}\n",
+        "  docker.io: {mirrors: [mirror.corp/hub], token_hosts: [auth.example], storage_hosts: ['[fd00::1]:9000']}\n",
     )
     found = load_registries()
     assert found.host("registry.corp:5000") == Host(plain_http=True)
-    assert found.host("docker.io") == Host(mirrors=("mirror.corp/hub",), token_hosts=("auth.example",))
+    assert found.host("docker.io") == Host(False, ("mirror.corp/hub",), ("auth.example",), ("[fd00::1]:9000",))
     assert found.host("other.example") == Host()
 
 
@@ -86,6 +86,7 @@ MISTAKES = {
     "an address": ("registries: {'https://a.example': {plain_http: true}}\n", "not a registry's host"),
     "a path": ("registries: {a.example/team: {plain_http: true}}\n", "not a registry's host"),
     "a mirror that is none": ("registries: {a.example: {mirrors: ['https://b.example']}}\n", "is none"),
+    "a storage address": ("registries: {a.example: {storage_hosts: [b.example/x]}}\n", "not a registry's host"),
     "a token address": ("registries: {a.example: {token_hosts: ['https://b.example/t']}}\n", "not a registry's host"),
 }
 
@@ -141,6 +142,77 @@ def test_a_registry_at_home_may_send_us_home_and_no_further(little, little_regis
         assert transport.moved(little.url, other.url) == other.url
         with pytest.raises(NetworkError, match="private"):
             transport.moved(little.url, "https://192.168.1.1/")
+
+
+# Storage elsewhere.
+
+
+@pytest.fixture
+def storage(monkeypatch, little_registry):
+    """Another host, at an address that counts as a private one."""
+    monkeypatch.setattr(
+        "imagekit.oci.transport.kind_of", lambda host: Kind.PRIVATE if host == "127.0.0.2" else kind_of(host)
+    )
+    return little_registry(address="127.0.0.2")
+
+
+def test_storage_at_a_private_address_is_gone_to_if_the_user_names_it(alone, little, storage, answers, build_image):
+    """Pulls by redirect, pushes by `Location`: of a registry on this machine, by a port that is forwarded."""
+    image_in(little, build_image)
+    account(alone, little.host)
+    little.want_basic("me", "secret")
+    storage.blobs = little.blobs
+    layers = [digest for digest, content in little.blobs.items() if content[:2] == b"\x1f\x8b"]
+    for digest in layers:
+        away = answers.of(307, {"Location": f"{storage.url}/v2/x/blobs/{digest}?signature=secret"})
+        little.fail("GET", f"team/app/blobs/{digest}", away, times=99)
+    little.fail("POST", "uploads/", answers.of(202, {"Location": f"{storage.url}/v2/x/blobs/uploads/7"}), times=99)
+    for each in (lambda: pulled(little.host), lambda: image_in(little, build_image, b"other")):
+        with pytest.raises(NetworkError, match=rf"{storage.url}.*, which is a private address$") as raised:
+            each()
+        assert f'storage_hosts: ["{storage.host}"]' in raised.value.hint
+    assert not storage.seen
+    configure(alone, f"registries:\n  '{little.host}': {{storage_hosts: ['{storage.host}']}}\n")
+    pulled(little.host)
+    assert len(storage.calls("GET")) == len(layers)
+    image_in(little, build_image, b"other")
+    assert storage.calls("PUT")
+    assert not any(seen.authorization for seen in storage.seen)
+
+
+WAYS = {
+    "another port": ("https://10.0.0.1:444/x", 'storage_hosts: ["10.0.0.1:444"]'),
+    "another host": ("https://10.0.0.2/x", 'storage_hosts: ["10.0.0.2"]'),
+    "IPv6": ("https://[fd00::1]:9000/x", 'storage_hosts: ["[fd00::1]:9000"]'),
+    "a cloud's secrets": ("https://169.254.169.254/latest", "no registry may send us there"),
+}
+
+
+@pytest.mark.parametrize(("where", "hint"), WAYS.values(), ids=WAYS)
+def test_only_the_storage_that_was_named_is_gone_to(where, hint):
+    """Link-local addresses never, even if they are named."""
+    with Transport(Cancellation()) as transport:
+        transport.trust("localhost:5000")
+        for each in ("10.0.0.1", "169.254.169.254"):
+            transport.trust(each, home=False)
+        assert transport.moved("http://localhost:5000/v2/", "https://10.0.0.1/x") == "https://10.0.0.1/x"
+        with pytest.raises(NetworkError, match="sends us to") as raised:
+            transport.moved("http://localhost:5000/v2/", where)
+        assert hint in raised.value.hint
+
+
+def test_a_token_service_at_a_private_address_is_another_setting(little, build_image):
+    image_in(little, build_image)
+    little.want_token("https://10.0.0.1/token")
+    with pytest.raises(NetworkError, match="a private address") as raised:
+        pulled(little.host)
+    assert 'token_hosts: ["10.0.0.1"]' in raised.value.hint
+
+
+def test_a_name_that_leads_to_a_private_address_is_told_how_to_allow_it(little):
+    with Transport(Cancellation()) as transport, pytest.raises(NetworkError, match="this machine") as raised:
+        transport.send("GET", f"{little.url}/v2/", {})
+    assert f'storage_hosts: ["{little.host}"]' in raised.value.hint
 
 
 # Mirrors.
@@ -376,11 +448,13 @@ def test_a_token_service_that_the_user_names_may_see_the_account(alone, little, 
     little.want_token(f"http://localhost:{port}/token", paid_with=paid)
     with pytest.raises(NetworkError, match="another host") as raised:
         pulled(little.host)
-    assert "token_hosts: [localhost]" in raised.value.hint
+    assert f'token_hosts: ["localhost:{port}"]' in raised.value.hint
     assert not little.calls("GET", "/token")
-    configure(alone, f"registries:\n  '{little.host}': {{token_hosts: [localhost]}}\n")
-    pulled(little.host)
-    assert little.calls("GET", "/token")[0].authorization == paid
+    for named in ("localhost", f"localhost:{port}"):
+        little.seen.clear()
+        configure(alone, f"registries:\n  '{little.host}': {{token_hosts: ['{named}']}}\n")
+        pulled(little.host)
+        assert little.calls("GET", "/token")[0].authorization == paid
 
 
 # Proxies.
