@@ -56,13 +56,13 @@ engine: setup ## Install the docker engine, skopeo and qemu where they lack (roo
 	scripts/system.sh engine
 
 oracles: setup ## Build the foreign tools that the tests compare with (cached by version)
-	scripts/peers.sh oracles own_module pythons
+	scripts/peers.sh oracles own_module own_program pythons
 
 zoo: setup engine ## Build the binaries of fixtures/zoo that lack (cached by recipe and tool)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python fixtures/zoo/build.py >/dev/null
 
 peers: setup ## Build the foreign tools of the benchmarks too
-	scripts/peers.sh oracles own_module pythons benchmarks
+	scripts/peers.sh oracles own_module own_program pythons benchmarks
 
 lock: ## Renew requirements-dev.lock
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-find-links --no-emit-index-url --no-annotate --no-header \

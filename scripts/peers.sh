@@ -17,6 +17,8 @@ own_module=(
   github.com/moby/buildkit/cmd/buildctl@v0.34.2
   github.com/docker/buildx/cmd/buildx@v0.38.2
 )
+# programs of our own around a module's packages: folders of fixtures/, each with what its files are
+own_program=("referrers@$(cat "$home"/fixtures/referrers/{main.go,go.mod,go.sum} | sha256sum | cut -c1-16)")
 benchmarks=(
   github.com/google/ko@v0.19.1
   github.com/goreleaser/goreleaser/v2@v2.16.0
@@ -51,6 +53,10 @@ build() {
     GOFLAGS='' CGO_ENABLED=0 go build -o "$IMAGEKIT_PEERS/bin/" "$package"
   )
   rm -r "$folder"
+}
+
+compile() {
+  (cd "$home/fixtures/${1%@*}" && GOFLAGS='' CGO_ENABLED=0 go build -trimpath -o "$IMAGEKIT_PEERS/bin/" .)
 }
 
 unpack() { # NAME@RELEASE/ARCHITECTURE/WHEELS: packages and all that they need, without installing them, run by their own loader
@@ -111,6 +117,7 @@ for group in "$@"; do
   declare -n tools="$group"
   how=install
   [ "$group" = own_module ] && how=build
+  [ "$group" = own_program ] && how=compile
   [ "$group" = pythons ] && how=unpack
   for tool in "${tools[@]}"; do
     stamp="$IMAGEKIT_PEERS/built/${tool//\//_}"

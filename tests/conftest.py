@@ -30,9 +30,11 @@ Peer = Callable[[str], Path]
 REGISTRIES = """version: 1
 builds:
   - {id: registry, prebuilt: registry, platforms: [linux/amd64]}
+  - {id: referrers, prebuilt: referrers, platforms: [linux/amd64]}
   - {id: distribution, prebuilt: distribution, platforms: [linux/amd64]}
 images:
   - {id: registry, build: registry}
+  - {id: referrers, build: referrers}
   - {id: distribution, build: distribution, rootfs: {tmp: true, files: [{from: config.yml, to: /etc/}]}}
 archives: []
 sbom: []
@@ -42,7 +44,12 @@ storage: {filesystem: {rootdirectory: /tmp/registry}}
 http: {addr: "127.0.0.1:0"}
 """
 """All else it is told by its environment."""
-COMMANDS = {"registry": ["-port", "0"], "distribution": ["serve", "/etc/config.yml"]}
+COMMANDS: dict[str, list[str]] = {
+    "registry": ["-port", "0"],
+    "referrers": [],
+    "distribution": ["serve", "/etc/config.yml"],
+}
+"""In the order of the images above."""
 LISTENS = re.compile(r"(?:serving on port |listening on 127\.0\.0\.1:)(\d+)")
 POLL = 0.05
 
@@ -162,7 +169,8 @@ def _built_and_loaded(place: Path) -> str:
 
 @pytest.fixture(scope="session")
 def contained(registry_images: dict[str, str]) -> Callable[..., AbstractContextManager[Served]]:
-    """Run `registry` (go-containerregistry's) or `distribution` in a container, by testcontainers, on loopback only.
+    """Run a registry in a container, by testcontainers, on loopback only: `registry` (go-containerregistry's),
+    `referrers` (the same, with the referrers API) or `distribution`.
 
     `folder` is read only there, under its own name; `image` is another image of the same kind; the rest is environment.
     """

@@ -19,7 +19,7 @@ from imagekit.oci import referrers
 from imagekit.oci.addresses import origin, shown_url
 from imagekit.oci.answers import StatusError, drain
 from imagekit.oci.blobs import MissingBlobError
-from imagekit.oci.documents import DOCUMENT_LIMIT, INDEX, Descriptor, Index, encode
+from imagekit.oci.documents import DOCUMENT_LIMIT, EMPTY_DESCRIPTOR, INDEX, Descriptor, Index, encode
 from imagekit.oci.endpoint import Endpoint
 from imagekit.oci.manifests import Manifests
 from imagekit.oci.reference import check_tag
@@ -56,7 +56,19 @@ class Referrers:
             entries = self._fallback(digest)
         for each in entries:
             self._manifests.learn(each)
+        if artifact_type:
+            entries = tuple(self._typed(each) for each in entries)
         return referrers.chosen(entries, artifact_type)
+
+    def _typed(self, entry: Descriptor) -> Descriptor:
+        """With the artifact type that its manifest has, where the list has none, or the type of an empty configuration.
+
+        go-containerregistry's registry lists the configuration's type always (seen in 0.22.1).
+        """
+        if entry.artifact_type not in ("", EMPTY_DESCRIPTOR.media_type):
+            return entry
+        found = referrers.entry_of(self._manifests.read(entry.digest)[0], entry)
+        return found[1] if found else entry
 
     def enter(self, raw: bytes, descriptor: Descriptor) -> None:
         """List a referrer under the fallback tag, if the registry has no API; nothing for what has no subject."""

@@ -141,10 +141,11 @@ http: {{addr: "127.0.0.1:{port}"}}
 
 @pytest.fixture(scope="session")
 def start_registry(contained: Callable[..., Any], peer: Callable[[str], Path]) -> Callable[..., Any]:
-    """Run `registry` (go-containerregistry's), `distribution` (3.1) or `docker-registry` (2.8).
+    """Run a registry: `registry` (go-containerregistry's), `referrers` (the same, with that API), `distribution` (3.1),
+    `docker-registry` (2.8).
 
-    The first two in containers of images that imagekit built, Debian's as a process. With `certificate` over TLS, with
-    `htpasswd` for those accounts only; not for the first, which has neither. `place` is a folder of its own.
+    The last, Debian's, as a process, the others in containers of images that imagekit built. With `certificate` over
+    TLS, with `htpasswd` for those accounts only; the first two have neither. `place` is a folder of its own.
     """
 
     @contextmanager

@@ -30,7 +30,7 @@ from imagekit.workers import Cancellation
 
 pytestmark = pytest.mark.real
 SBOM = "application/spdx+json"
-KEEPING = ("layout", "oci-archive", "hybrid", "registry", "distribution", "docker-registry")
+KEEPING = ("layout", "oci-archive", "hybrid", "registry", "referrers", "distribution", "docker-registry")
 """Places that keep manifests, and so digests and referrers; a hybrid is written as a docker archive and read as OCI."""
 FLAT = ("docker-archive", "docker", "podman")
 """Places that keep one platform, and only what its configuration promises."""
@@ -139,7 +139,7 @@ def test_an_archive_is_the_same_bytes_every_time(places: Kinds) -> None:
     assert one == other
 
 
-@pytest.mark.parametrize("kind", ["registry", "distribution", "docker-registry"])
+@pytest.mark.parametrize("kind", ["registry", "referrers", "distribution", "docker-registry"])
 def test_crane_accepts_what_is_pushed(places: Kinds, kind: str, peer: Callable[[str], Path]) -> None:
     to = places.word(kind)
     copied(f"oci:{places.source.path}:app", to)

@@ -239,7 +239,7 @@ def deleted(host: str, repository: str, tag: str = "", digest: Any = "") -> Any:
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("kind", ["registry", "distribution"])
+@pytest.mark.parametrize("kind", ["registry", "referrers", "distribution"])
 def test_a_tag_goes_alone(kind: str, registry_of: Callable[[str], str], pushed: Any) -> None:
     host = registry_of(kind)
     image, _ = pushed(host, "removing/alone")
@@ -269,7 +269,7 @@ def test_a_registry_without_tag_deletion_is_asked_for_no_more_than_was_named(
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("kind", ["registry", "distribution", "docker-registry"])
+@pytest.mark.parametrize("kind", ["registry", "referrers", "distribution", "docker-registry"])
 def test_a_digest_goes_with_its_tags_and_what_refers_to_it(
     kind: str, registry_of: Callable[[str], str], pushed: Any
 ) -> None:
