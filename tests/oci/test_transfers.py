@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import io
+import re
+from contextlib import ExitStack
+from types import SimpleNamespace
+from urllib.parse import unquote
 
 import pytest
 
 from imagekit.content import digest_of
 from imagekit.errors import IntegrityError, NetworkError
 from imagekit.oci import documents as doc
+from imagekit.oci import sending
 from imagekit.oci.copy import copy
+from imagekit.oci.opening import open_parcel
 from imagekit.oci.reference import Reference
-from imagekit.oci.registry import connected
+from imagekit.oci.registry import connected, push
 from imagekit.oci.store import Memory, put
+from imagekit.oci.trees import walk
+from imagekit.oci.words import parse
+from imagekit.platform import Platform
 from imagekit.workers import Cancellation
 
 pytestmark = pytest.mark.real
@@ -264,6 +273,81 @@ def test_a_mount_asks_for_permission_to_read_the_neighbour(little):
     (asked,) = little.calls("GET", "/token")
     assert "scope=repository%3Aother%2Fapp%3Apull%2Cpush" in asked.path
     assert "scope=repository%3Ateam%2Fapp%3Apull" in asked.path
+
+
+# Layers that several images share.
+
+SHARED, ARCHITECTURES = 16, ("amd64", "arm64", "s390x", "ppc64le")
+
+
+def sharing(store: Memory) -> doc.Descriptor:
+    """An index of four platforms, whose images have the same sixteen layers."""
+    layers = tuple(put(store, f"layer {number}".encode() * 1000, doc.LAYER_TAR) for number in range(SHARED))
+    images = []
+    for name in ARCHITECTURES:
+        rootfs = doc.RootFS(diff_ids=tuple(layer.digest for layer in layers))
+        config = put(store, doc.encode(doc.ImageConfig(architecture=name, os="linux", rootfs=rootfs)), doc.CONFIG)
+        manifest = doc.Manifest(config=config, layers=layers)
+        platform = doc.PlatformObject.of(Platform("linux", name))
+        images.append(put(store, doc.encode(manifest), doc.MANIFEST, platform=platform))
+    return put(store, doc.encode(doc.Index(manifests=tuple(images))), doc.INDEX)
+
+
+@pytest.fixture
+def shared(little) -> SimpleNamespace:
+    """That image in the registry, with the wire log of its push, and the digests of its layers and configurations."""
+    store = Memory()
+    image = sharing(store)
+    push(store, image, Reference.parse(f"{little.host}/team/app:1"), cancellation=Cancellation())
+    blobs = walk(store, [image]).blobs.values()
+    layers = sorted(blob.digest for blob in blobs if blob.media_type == doc.LAYER_TAR)
+    configurations = sorted(blob.digest for blob in blobs if blob.media_type == doc.CONFIG)
+    assert (len(layers), len(configurations)) == (SHARED, len(ARCHITECTURES))
+    return SimpleNamespace(image=image, layers=layers, blobs=sorted([*layers, *configurations]))
+
+
+def named(seen) -> list[str]:
+    """The blobs that requests name, sorted."""
+    return sorted(found for each in seen for found in re.findall("sha256:[0-9a-f]{64}", unquote(each.path)))
+
+
+def test_a_push_sends_each_shared_blob_once(shared, little):
+    assert named(little.calls("PUT", "uploads/")) == shared.blobs
+    assert len(little.calls("POST", "uploads/")) == len(shared.blobs)
+
+
+@pytest.mark.parametrize("kind", ["layout", "archive", "registry"])
+def test_a_copy_fetches_each_shared_blob_once(shared, little, little_registry, tmp_path, kind):
+    """Into another registry each is sent once; an archive's table of contents takes the configurations once more."""
+    little.seen.clear()
+    other = little_registry()
+    to = {"layout": f"oci:{tmp_path}/to:app", "archive": f"oci-archive:{tmp_path}/to", "registry": f"{other.host}/a:1"}
+    copied(f"{little.host}/team/app:1", to[kind])
+    fetched = named(little.calls("GET", "blobs/"))
+    if kind == "archive":
+        assert [digest for digest in fetched if digest in shared.layers] == shared.layers
+        assert sorted(set(fetched)) == shared.blobs
+    else:
+        assert fetched == shared.blobs
+    assert named(other.calls("PUT", "uploads/")) == (shared.blobs if kind == "registry" else [])
+
+
+def test_a_copy_to_another_repository_of_the_registry_mounts_each_blob_and_sends_none(shared, little):
+    little.mounts = True
+    little.seen.clear()
+    little.fail("HEAD", "/v2/other/app/", lambda handler: handler.answer(404), times=999)  # it has one shelf for all
+    copied(f"{little.host}/team/app:1", f"{little.host}/other/app:1")
+    mounts = little.calls("POST", "/v2/other/app/blobs/uploads/")
+    assert named(mounts) == shared.blobs
+    assert all("from=team%2Fapp" in seen.path for seen in mounts)
+    assert not little.calls("PUT", "uploads/")
+    assert not little.calls("GET", "blobs/")
+    assert digest_of(little.manifests["1"][1]) == shared.image.digest
+
+
+def copied(source: str, to: str) -> None:
+    with ExitStack() as opened:
+        sending.send(open_parcel(parse(source), opened, Cancellation()), parse(to), Cancellation())
 
 
 # Reading on.
