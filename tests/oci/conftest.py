@@ -470,7 +470,7 @@ def answering(status: int, headers: dict[str, str] | None = None, body: bytes = 
 
 
 def resetting(handler: _Handler) -> None:
-    """The connection is cut without an answer."""
+    """The connection is cut without an answer: RST, not FIN (socket(7), SO_LINGER of no seconds)."""
     handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     handler.close_connection = True
     handler.connection.close()
@@ -490,10 +490,39 @@ def cutting(content: bytes, promised: int) -> Answer:
     return answer
 
 
+def cutting_a_chunk(content: bytes, promised: int) -> Answer:
+    """A chunked answer (RFC 9112 7.1) whose second chunk promises more than comes before the reset."""
+
+    def answer(handler: _Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        first, second = content[: len(content) // 2], content[len(content) // 2 :]
+        handler.wfile.write(b"%x\r\n%b\r\n%x\r\n%b" % (len(first), first, promised - len(first), second))
+        handler.wfile.flush()
+        resetting(handler)
+
+    return answer
+
+
+def resetting_after(count: int) -> Answer:
+    """So many bytes of the request's body are taken, then the connection is reset: for an `early` fault."""
+
+    def answer(handler: _Handler) -> None:
+        assert len(handler.rfile.read(count)) == count
+        resetting(handler)
+
+    return answer
+
+
 @pytest.fixture
 def answers() -> SimpleNamespace:
-    """What a `Fault` can answer: `of(status, headers, body)`, `reset`, `cut(content, promised)`."""
-    return SimpleNamespace(of=answering, reset=resetting, cut=cutting)
+    """What a `Fault` can answer: `of(status, headers, body)`, `reset`, `reset_after(count)` of an upload,
+    `cut(content, promised)`, and the same in chunks, `cut_chunk`.
+    """
+    return SimpleNamespace(
+        of=answering, reset=resetting, reset_after=resetting_after, cut=cutting, cut_chunk=cutting_a_chunk
+    )
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,9 @@ from __future__ import annotations
 import base64
 import json
 import re
+import socket
+import subprocess
+import sys
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -17,7 +20,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from imagekit.content import digest_of
+from imagekit.content import digest_of, hex_of
 from imagekit.errors import ImagekitError, IntegrityError, NetworkError, UnreadableError
 from imagekit.oci import answers as reading
 from imagekit.oci import documents as doc
@@ -177,6 +180,14 @@ def cut(scene: SimpleNamespace) -> Callable:
     return scene.answers.cut(scene.content[:1000], len(scene.content))
 
 
+def cut_chunk(scene: SimpleNamespace) -> Callable:
+    return scene.answers.cut_chunk(scene.content[:1000], len(scene.content))
+
+
+def reset_half_way(scene: SimpleNamespace) -> Callable:
+    return scene.answers.reset_after(len(LAYER) // 2)
+
+
 def reset(scene: SimpleNamespace) -> Callable:
     return scene.answers.reset
 
@@ -235,6 +246,7 @@ def _huge_error(handler) -> None:
 
 DENIED = b'{"errors":[{"code":"DENIED","message":"not yours"}]}'
 MANIFEST, BLOB, START, BLOB_PUT = "manifests/", r"blobs/sha256", r"blobs/uploads/$", r"blobs/uploads/\d"
+LAYER_PUT = rf"blobs/uploads/\d.*{hex_of(digest_of(LAYER))}"
 LATER = {"Retry-After": "1"}
 Outcome = None | tuple[type[ImagekitError], str]
 
@@ -269,6 +281,8 @@ PULLS: dict[str, tuple[Arrange, Outcome]] = {
     "a reset instead of an answer": (fault("GET", BLOB, reset, 2), None),
     "a reset in the middle": (layer_fault(cut, 3), None),
     "a reset in the middle, always": (layer_fault(cut), (NetworkError, "blob sha256:")),
+    "a reset in the middle of a chunk": (layer_fault(cut_chunk, 3), None),
+    "a reset in the middle of a chunk, always": (layer_fault(cut_chunk), (NetworkError, "blob sha256:")),
     "a body that is too short": (
         layer_fault(lambda scene: scene.answers.of(200, {}, scene.content[:-1])),
         (IntegrityError, "ends after"),
@@ -367,7 +381,12 @@ PUSHES: dict[str, tuple[Arrange, Outcome]] = {
     "429 with Retry-After": (fault("POST", START, of(429, LATER)), None),
     "500 for a blob": (fault("PUT", BLOB_PUT, of(500), 2), None),
     "503 without end": (fault("PUT", BLOB_PUT, of(503, {}, b"full"), FOREVER), (NetworkError, "status 503: full")),
-    "a reset in the middle of a blob": (fault("PUT", BLOB_PUT, reset, 2, early=True), None),
+    "a reset in the middle of a blob": (fault("PUT", LAYER_PUT, reset_half_way, 2, early=True), None),
+    "a reset in the middle of a blob, always": (
+        fault("PUT", LAYER_PUT, reset_half_way, FOREVER, early=True),
+        (NetworkError, "upload of blob sha256:"),
+    ),
+    "a reset before a blob": (fault("PUT", BLOB_PUT, reset, 2, early=True), None),
     "a reset after a blob": (fault("PUT", BLOB_PUT, reset, 2), None),
     "a blob that it keeps otherwise": (
         fault("PUT", BLOB_PUT, of(201, {"Docker-Content-Digest": "sha256:" + "1" * 64})),
@@ -469,6 +488,56 @@ def no_secret_elsewhere(scene: SimpleNamespace) -> None:
         assert ACCOUNT.split()[1].encode() not in sent
     assert all(seen.authorization in ("", ACCOUNT, "Bearer good") for seen in scene.little.seen)
     assert not any(SECRET in seen.path for seen in scene.little.seen)
+
+
+MEASURED = """
+import re, sys
+from pathlib import Path
+from imagekit.cli.main import main
+
+code = main(sys.argv[1:])
+print(code, re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+"""
+"""A command, its exit code, and the most memory that its process ever had, of whatever kind (proc(5))."""
+MORE = 24 << 20
+"""Bytes that a fault may take beyond what the same pull takes without it."""
+HOSTILE = {
+    "a manifest of 1 GB": 4,
+    "a manifest of 1 GB without a length": 4,
+    "a body without end": 5,
+    "an error page of 1 GB": 6,
+}
+
+
+def measured(scene: SimpleNamespace, to: str) -> tuple[int, int]:
+    words = ["image", "copy", f"{scene.little.host}/team/app:there", f"oci:{scene.layout.path.with_name(to)}:app"]
+    done = subprocess.run([sys.executable, "-c", MEASURED, *words], capture_output=True, text=True, check=True)
+    code, peak = done.stdout.splitlines()[-1].split()
+    return int(code), int(peak) << 10
+
+
+@pytest.mark.parametrize(("name", "code"), HOSTILE.items(), ids=HOSTILE)
+def test_the_whole_process_stays_small(scene, name, code):
+    """Not only what Python's own memory counts."""
+    done, usual = measured(scene, "good")
+    assert done == 0
+    PULLS[name][0](scene)
+    assert scene.little.faults
+    ended, peak = measured(scene, "bad")
+    assert ended == code
+    assert peak < usual + MORE
+
+
+@pytest.mark.parametrize("kind", ["cut", "cut_chunk", "reset"])
+def test_what_is_called_a_reset_is_one_on_the_wire(little, answers, kind):
+    answer = getattr(answers, kind)
+    little.fail("GET", "blobs", answer if kind == "reset" else answer(b"x" * 1000, 5000))
+    host, _, port = little.host.partition(":")
+    with socket.create_connection((host, int(port))) as wire:
+        wire.sendall(b"GET /v2/a/blobs/x HTTP/1.1\r\nHost: x\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            while wire.recv(1 << 16):
+                pass
 
 
 def test_a_foreign_layer_is_asked_of_nobody(scene):

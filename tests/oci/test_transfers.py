@@ -100,6 +100,25 @@ def test_a_piece_that_breaks_off_is_sent_again_alone(little, answers):
     assert len(little.calls("POST")) <= 4
 
 
+def test_a_reset_in_the_middle_of_a_piece_costs_that_piece_alone(little, answers):
+    """Half of the second piece arrives; the registry keeps whole pieces, and says where it stands."""
+    little.fail("PUT", "uploads/", answers.of(413))
+
+    def second(handler) -> None:
+        name = handler.path.partition("?")[0].rpartition("/")[2]
+        if little.uploads[name]:
+            answers.reset_after(PIECE // 2)(handler)
+        else:
+            little.uploads[name] = handler.rfile.read(int(handler.headers["Content-Length"]))
+            handler.answer(202, {"Location": handler.path, "Range": f"0-{len(little.uploads[name]) - 1}"})
+
+    little.fail("PATCH", "uploads/", second, early=True, times=2)
+    send(little.host)
+    assert little.blobs[BLOB.digest] == CONTENT
+    assert ranges(little)[:4] == ["0-9999", "10000-19999", "10000-19999", "20000-29999"]
+    assert len(little.calls("POST")) == 2
+
+
 def test_an_upload_is_taken_up_where_it_broke_off(little, answers):
     """The connection breaks in the third piece: the two that are there are not sent again."""
     little.fail("PUT", "uploads/", answers.of(413))
