@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
 
 from imagekit.content import CHUNK, Digest, Readable, digest_of
@@ -187,6 +186,8 @@ def open_verified(store: BlobReader, promised: Descriptor) -> VerifyingReader:
 
 def _spooled(stream: Readable) -> BinaryIO:
     """All that is left of a stream, in memory or in a file without a name."""
+    from tempfile import SpooledTemporaryFile
+
     spool = SpooledTemporaryFile(_SPOOL)  # noqa: SIM115 - whoever reads it closes it
     try:
         while piece := stream.read(CHUNK):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -187,6 +186,8 @@ def _of_engine(word: Word, opened: ExitStack, cancellation: Cancellation) -> Hel
 
 def _saved_by_engine(word: Word, opened: ExitStack, cancellation: Cancellation) -> Path:
     """The image as the engine saves it, in a file that is gone afterwards."""
+    from tempfile import TemporaryDirectory
+
     from imagekit.oci.engine import find_engine
 
     engine = find_engine(word.kind.value)

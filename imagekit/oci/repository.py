@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import BinaryIO, cast
@@ -185,7 +184,9 @@ class Repository:
 
     def _add_unknown(self, stream: Readable) -> tuple[Digest, int]:
         """The upload ends by naming the digest, so the bytes wait on disk until it is known."""
-        with tempfile.SpooledTemporaryFile(_SPOOL) as spool:
+        from tempfile import SpooledTemporaryFile
+
+        with SpooledTemporaryFile(_SPOOL) as spool:
             while piece := stream.read(CHUNK):
                 spool.write(piece)
             spool.seek(0)

@@ -80,7 +80,8 @@ def test_a_closed_port_is_one_sentence():
             connected(Reference.parse(f"{host}/a/b"), cancellation=Cancellation()),
         ):
             pass
-    assert raised.value.message == f"GET http://{host}/v2/: Failed to establish a new connection: Connection refused"
+    reason = "Failed to establish a new connection: Connection refused"
+    assert raised.value.message == f"{host}/a/b: GET http://{host}/v2/: {reason}"
     assert raised.value.hint == "check host and port, and that it is running"
 
 
