@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -111,10 +111,20 @@ def registry(registry_of: Callable[[str], str]) -> str:
 
 
 @pytest.fixture
-def fresh_registry(peer: Callable[[str], Path], tmp_path: Path) -> Iterator[str]:
-    """The same as a process, empty, for one test."""
-    port = find_port()
-    with running([peer("registry"), "-port", str(port)], port, tmp_path / "registry.log") as host:
+def new_registry(peer: Callable[[str], Path], tmp_path: Path) -> Callable[[], AbstractContextManager[str]]:
+    """Start the same as a process, empty, for a part of a test."""
+
+    def start() -> AbstractContextManager[str]:
+        port = find_port()
+        return running([peer("registry"), "-port", str(port)], port, tmp_path / "registry.log")
+
+    return start
+
+
+@pytest.fixture
+def fresh_registry(new_registry: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
+    """One of them, for one test."""
+    with new_registry() as host:
         yield host
 
 

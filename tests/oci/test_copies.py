@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import secrets
-import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -206,7 +203,7 @@ def test_delete_frees_what_nobody_else_needs(places: Kinds, build_image: Callabl
         from_layout(layout.path, "two")
 
 
-# --- what cannot be, and what is killed -------------------------------------------------------------------------------
+# --- what cannot be ---------------------------------------------------------------------------------------------------
 
 
 def test_several_images_do_not_go_under_one_name(places: Kinds, tmp_path: Path) -> None:
@@ -219,27 +216,3 @@ def test_several_images_do_not_go_under_one_name(places: Kinds, tmp_path: Path) 
         copied(f"oci:{places.source.path}:app", f"oci:{tmp_path}/notes")
     with pytest.raises(UsageError, match="is no place for an image"):
         copied(f"oci:{places.source.path}:app", f"{tmp_path}/notes")
-
-
-def test_a_copy_killed_at_any_moment_leaves_a_valid_layout_that_the_next_run_finishes(
-    places: Kinds, build_image: Callable[..., Any], tmp_path: Path
-) -> None:
-    big = Layout.create(tmp_path / "big", durable=False)
-    image = build_image(
-        big, *(f"linux/{name}" for name in ("amd64", "arm64", "s390x", "ppc64le")), content=b"x" * 4_000_000
-    )
-    big.set_index(doc.Index(manifests=(msgspec.structs.replace(image, annotations={doc.REF_NAME: "app"}),)))
-    command = [sys.executable, "-m", "imagekit", "image", "copy", f"oci:{big.path}:app", f"oci:{tmp_path}/to:app"]
-    for number in range(10):
-        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(0.05 + 0.02 * number)
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-        if (tmp_path / "to/index.json").exists() and (tmp_path / "to/oci-layout").exists():
-            for entry in Layout(tmp_path / "to").index().manifests:
-                parcel = Parcel(Layout(tmp_path / "to"), ())
-                assert list(validate(msgspec.structs.replace(parcel, referrers=(entry,)), Cancellation())) == []
-    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == (
-        f"oci:{tmp_path}/to:app@{image.digest}\n"
-    )
-    assert read(f"oci:{tmp_path}/to:app")[::3] == (image.digest, [])

@@ -9,12 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
-import random
 import subprocess
-import sys
-import time
-from contextlib import suppress
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -23,7 +18,7 @@ from imagekit.content import digest_of, hex_of
 from imagekit.errors import NetworkError
 from imagekit.oci import documents as doc
 from imagekit.oci.blobs import MissingBlobError, read_verified
-from imagekit.oci.copy import copy, missing
+from imagekit.oci.copy import copy
 from imagekit.oci.credentials import Credentials
 from imagekit.oci.login import keep, verify
 from imagekit.oci.reference import Reference
@@ -175,105 +170,6 @@ def test_a_manifest_is_refused_in_the_registrys_own_words(real):
             return
         with pytest.raises(NetworkError, match=r"status 40[04]: (MANIFEST_)?BLOB_UNKNOWN"):
             repository.add(io.BytesIO(raw), doc.Descriptor(doc.MANIFEST, digest_of(raw), len(raw)))
-
-
-# Killed at any time.
-
-COPIER = """
-import sys
-from pathlib import Path
-from imagekit.oci.copy import copy
-from imagekit.oci.reference import Reference
-from imagekit.oci.registry import connected, push
-from imagekit.oci.store import Layout
-from imagekit.workers import Cancellation, Workers
-
-action, folder, name = sys.argv[1:]
-print("begun", flush=True)
-if action == "push":
-    layout = Layout(Path(folder))
-    push(layout, layout.resolve("app").bare(), Reference.parse(name), cancellation=Cancellation())
-else:
-    with connected(Reference.parse(name), cancellation=Cancellation()) as repository:
-        layout = Layout.create(Path(folder))
-        copy(repository, layout, repository.resolve(), workers=Workers(2, Cancellation()))
-"""
-POINTS = 10
-
-
-@pytest.fixture
-def large(tmp_path, build_image) -> tuple[Layout, doc.Descriptor]:
-    """An image of some MiB that is called `app`."""
-    layout = Layout.create(tmp_path / "large", durable=False)
-    image = build_image(layout, *PLATFORMS, content=random.Random(5).randbytes(12 << 20))
-    named = doc.Descriptor(image.media_type, image.digest, image.size, annotations={doc.REF_NAME: "app"})
-    layout.set_index(doc.Index(manifests=(named,)))
-    return layout, image
-
-
-def whole(action: str, folder: Path, name: str) -> float:
-    """Run it to its end; how many seconds that took from when it was under way."""
-    ended, seconds = run_for(action, folder, name, 60)
-    assert ended
-    return seconds
-
-
-def killed(action: str, folder: Path, name: str, seconds: float) -> bool:
-    """Run it and kill it some seconds after it was under way; whether that was before its end."""
-    return not run_for(action, folder, name, seconds)[0]
-
-
-def run_for(action: str, folder: Path, name: str, seconds: float) -> tuple[bool, float]:
-    words = [sys.executable, "-c", COPIER, action, str(folder), name]
-    with subprocess.Popen(words, stdout=subprocess.PIPE) as child:
-        assert child.stdout is not None
-        child.stdout.readline()
-        began = time.monotonic()
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(seconds)
-        child.kill()
-    return child.returncode == 0, time.monotonic() - began
-
-
-@pytest.mark.parametrize("kind", ["registry", "distribution"])
-def test_a_push_that_is_killed_shows_no_image_and_is_finished_by_the_next(kind, registry_of, large):
-    layout, image = large
-    moments = random.Random(11)
-    host = registry_of(kind)
-    whole("push", layout.path, f"{host}/kill/first:1")
-    longest, count = whole("push", layout.path, f"{host}/kill/second:1"), 0  # blobs are there where they are shared
-    for point in range(POINTS):
-        name = f"{host}/kill/app{point}:1"
-        stopped = killed("push", layout.path, name, moments.uniform(0.0, longest * 0.8))
-        count += stopped
-        with connected(Reference.parse(name), cancellation=Cancellation()) as repository:
-            try:
-                assert not list(missing(repository, repository.resolve()))
-            except MissingBlobError:
-                assert stopped
-        if point < 3:
-            whole("push", layout.path, name)
-            with connected(Reference.parse(name), cancellation=Cancellation()) as repository:
-                assert repository.resolve() == image.bare()
-                assert not list(missing(repository, image.bare()))
-    assert count
-
-
-def test_a_pull_that_is_killed_leaves_a_valid_layout_and_is_finished_by_the_next(registry_of, tmp_path, large):
-    layout, image = large
-    moments = random.Random(12)
-    host = registry_of("registry")
-    send(layout, image, host, "kill/app:1")
-    longest, count = whole("pull", tmp_path / "first", f"{host}/kill/app:1"), 0
-    for point in range(POINTS):
-        folder = tmp_path / f"back{point}"
-        count += killed("pull", folder, f"{host}/kill/app:1", moments.uniform(0.0, longest * 0.8))
-        for path in folder.glob("blobs/sha256/*"):
-            assert digest_of(path.read_bytes()) == f"sha256:{path.name}"
-        if point < 3:
-            whole("pull", folder, f"{host}/kill/app:1")
-            assert not list(missing(Layout(folder), image))
-    assert count
 
 
 # Accounts and certificates, as distribution checks them.
