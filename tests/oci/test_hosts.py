@@ -400,7 +400,7 @@ def test_the_command_says_on_stderr_which_mirror_lied(layered, answers):
     layered.mirror.fail("GET", layered.layer.digest, answers.of(200, {}, bytes(len(LAYER))), times=99)
     words = ["image", "copy", f"{layered.registry.host}/team/app:1.0", f"oci:{layered.place}/to:app"]
     done = subprocess.run([sys.executable, "-m", "imagekit", *words], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, f"oci:{layered.place}/to:app\n")
+    assert (done.returncode, done.stdout) == (0, f"oci:{layered.place}/to:app@{layered.image.digest}\n")
     [said] = done.stderr.splitlines()
     assert said.startswith(f"imagekit: the mirror {layered.mirror.host}/team/app is asked no more: blob ")
 

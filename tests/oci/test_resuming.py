@@ -396,7 +396,7 @@ def test_a_pull_that_is_killed_is_finished_by_the_next_run(start_registry, tmp_p
         wire.requests.clear()
         wire.pace, wire.given = 0, 0
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stdout) == (0, f"oci:{place}:app\n"), done.stderr
+        assert (done.returncode, done.stdout) == (0, f"oci:{place}:app@{root.digest}\n"), done.stderr
     assert wire.asked(LAYER.digest) == [f"bytes={there}-{LAST}" if stays else ""]
     assert wire.given < len(CONTENT) - there + MIB // 2
     assert list(place.glob(".*")) == []
