@@ -1,6 +1,6 @@
 """`python -m imagekit` is `imagekit`."""
 
-from imagekit.cli.main import run
+from imagekit.cli.start import run
 
 if __name__ == "__main__":
     run()

@@ -1,7 +1,7 @@
 """The command line: find the command, import only it, run it, and turn every exception into an exit code.
 
 Touches stderr and the exit status. This is the one place where an exception becomes an exit code. What it needs is
-imported late: until `stopping` is, a signal ends in a traceback of Python's own.
+imported late, so that signals are soon listened to and `--version` is quick.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _SAYING = threading.Lock()
 
 
 def run() -> None:
-    """The console script. It ends without tearing the interpreter down, which would cost 20 ms and do nothing more."""
+    """The command of `sys.argv`. It ends without tearing the interpreter down, which would cost 20 ms for nothing."""
     listen()
     gc.set_threshold(100_000, 50, 50)  # what a command imports and reads stays until it ends
     code = _carried_out(sys.argv[1:])

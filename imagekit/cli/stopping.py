@@ -16,16 +16,12 @@ import types
 from collections.abc import Callable
 
 from imagekit.cancellation import Cancellation
+from imagekit.cli.start import AGAIN, REASONS
 from imagekit.errors import StoppedError, UsageError
 
 SWITCH = Cancellation()
 """The switch of this process; every command hands it down."""
 
-_AGAIN = "run the same command again; nothing was half written"
-_REASONS = {
-    signal.SIGINT: ("interrupted (SIGINT)", 130),
-    signal.SIGTERM: ("terminated (SIGTERM)", 143),
-}
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "ms": 0.001}
 _TICK = 0.05
 _PATIENCE = 1.5
@@ -41,7 +37,7 @@ _limits: list[tuple[float, StoppedError]] = []
 def listen() -> Callable[[], None]:
     """From now on signals are noted, for `supervised`; what is returned lets them do again what they did before."""
     _received.clear()
-    before = {number: signal.signal(number, _note) for number in _REASONS}
+    before = {number: signal.signal(number, _note) for number in REASONS}
 
     def unlisten() -> None:
         for number, handler in before.items():
@@ -110,8 +106,8 @@ class _Watched:
     def _stop(self, now: float) -> None:
         if _received:
             number, self._stopped_at = _received[0]
-            said, code = _REASONS[signal.Signals(number)]
-            SWITCH.stop(StoppedError(said, exit_code=code, hint=_AGAIN))
+            said, code = REASONS[number]
+            SWITCH.stop(StoppedError(said, exit_code=code, hint=AGAIN))
         elif _limits and now > _limits[0][0]:
             self._stopped_at = now
             SWITCH.stop(_limits[0][1])
@@ -121,7 +117,7 @@ def _end(last_words: Callable[[StoppedError], None]) -> None:
     """End the process now; a third signal does not even wait for this."""
     from imagekit.unfinished import undo
 
-    for number in _REASONS:
+    for number in REASONS:
         signal.signal(number, signal.SIG_DFL)
     reason = SWITCH.reason or StoppedError("stopped", exit_code=130)
     undo()
