@@ -9,10 +9,11 @@ import errno
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, NewType, Protocol
+from typing import Any, BinaryIO, NewType, Protocol, TypeVar
 
 import msgspec
 
@@ -23,6 +24,9 @@ Digest = NewType("Digest", str)
 """`sha256:` and 64 lower-case hex digits (OCI image spec, descriptor.md#digests)."""
 
 CHUNK = 1 << 20
+T = TypeVar("T")
+_PREPARED: set[object] = set()
+_PREPARING = threading.Lock()
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -61,6 +65,20 @@ def hash_file(path: Path) -> tuple[Digest, int]:
     """Digest and size in bytes of a file."""
     with path.open("rb") as stream:
         return hash_stream(stream)
+
+
+def parse_json(raw: bytes | msgspec.Raw, kind: type[T], *, dec_hook: Callable[[Any, Any], Any] | None = None) -> T:
+    """The JSON text as a value of that type; raises what `msgspec.json.decode` does."""
+    return msgspec.json.decode(raw, type=prepared(kind), dec_hook=dec_hook)
+
+
+def prepared(kind: type[T]) -> type[T]:
+    """The same type, once msgspec has learnt it: two threads that teach it one type at a time crash the process."""
+    if kind not in _PREPARED:
+        with _PREPARING:
+            msgspec.json.Decoder(kind)
+            _PREPARED.add(kind)
+    return kind
 
 
 def canonical_json(value: Any) -> bytes:

@@ -8,6 +8,7 @@ import msgspec
 
 from imagekit.audit.finding import Finding, Skip
 from imagekit.audit.judge import Report
+from imagekit.content import parse_json
 from imagekit.errors import UnreadableError
 from imagekit.oci.files import open_regular
 
@@ -68,7 +69,7 @@ def read(content: bytes, name: str) -> Baseline:
     try:
         if len(content) > _LIMIT:
             raise msgspec.DecodeError(f"more than {_LIMIT} bytes")
-        document = msgspec.json.decode(content, type=_Document)
+        document = parse_json(content, _Document)
         if document.schema != _SCHEMA:
             raise msgspec.ValidationError(f"its schema is {document.schema[:100]!r}, not {_SCHEMA}")
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

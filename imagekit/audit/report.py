@@ -17,7 +17,7 @@ from imagekit.audit.judge import Judged, Report, Waived
 from imagekit.audit.policy import Waiver
 from imagekit.binary.deep import Deep
 from imagekit.binary.facts import BinaryFacts, Evidence, GoBuild, Traits
-from imagekit.content import readable_json
+from imagekit.content import parse_json, readable_json
 from imagekit.text import plain
 
 SCHEMA = "urn:imagekit:audit:v1"
@@ -176,7 +176,7 @@ def document(report: Report) -> AuditDocument:
 
 def read_audit(content: bytes) -> AuditDocument:
     """An audit.json read back; raises `msgspec.DecodeError` for anything else."""
-    return msgspec.json.decode(content, type=AuditDocument)
+    return parse_json(content, AuditDocument)
 
 
 def audit_schema() -> dict[str, Any]:

@@ -7,18 +7,19 @@ before anybody gets it, so bytes that were changed meanwhile stop the load befor
 from __future__ import annotations
 
 import os
-import shutil
 from contextlib import closing
 from pathlib import Path
 
 import msgspec
 
 from imagekit.bundle.verify import Verified
+from imagekit.content import parse_json
 from imagekit.errors import UsageError
 from imagekit.oci.blobs import open_verified
 from imagekit.oci.documents import CONTAINERD_NAME, REF_NAME, Descriptor, Index
 from imagekit.oci.referrers import TAG
 from imagekit.oci.store import Layout
+from imagekit.unfinished import remove_tree, unfinished
 from imagekit.workers import Cancellation
 
 _NAMES = (REF_NAME, CONTAINERD_NAME, TAG)
@@ -50,7 +51,7 @@ def _into_engine(verified: Verified, name: str, cancellation: Cancellation | Non
     """The whole tar through the engine's socket; a piece that is not as verified ends it, and nothing stays loaded."""
     from imagekit.oci.engine import find_engine, load_whole
 
-    entries = msgspec.json.decode(verified.hybrid.files["manifest.json"], type=tuple[_DockerEntry, ...])
+    entries = parse_json(verified.hybrid.files["manifest.json"], tuple[_DockerEntry, ...])
     known = {tag for entry in entries for tag in entry.repo_tags}
     images = [image for image in verified.images if known.intersection(image.docker_tags)]
     if not images:
@@ -69,11 +70,12 @@ def _into_layout(verified: Verified, directory: Path, cancellation: Cancellation
         _fill(verified, Layout.create(directory), cancellation)
     else:
         staged = directory.absolute().with_name(f".{directory.absolute().name}.{os.urandom(4).hex()}.part")
-        try:
-            _fill(verified, Layout.create(staged), cancellation)
-            staged.replace(directory.absolute())
-        finally:
-            shutil.rmtree(staged, ignore_errors=True)
+        with unfinished(lambda: staged, remove_tree):
+            try:
+                _fill(verified, Layout.create(staged), cancellation)
+                staged.replace(directory.absolute())
+            finally:
+                remove_tree(staged)
     return tuple(Loaded(image.ref_name, f"oci:{directory}:{image.ref_name}") for image in verified.images)
 
 

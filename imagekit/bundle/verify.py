@@ -17,7 +17,7 @@ from imagekit.audit.policy import SCRATCH, Policy
 from imagekit.bundle.create import SIGNATURE
 from imagekit.bundle.document import DOCUMENT, LIST_LIMIT, VOLUMES, BundleDocument, describe, read_sums
 from imagekit.bundle.gate import judge_images, refuse
-from imagekit.content import Digest, hash_stream
+from imagekit.content import Digest, hash_stream, parse_json
 from imagekit.errors import IntegrityError, UnreadableError, UsageError
 from imagekit.oci.documents import CONTAINERD_NAME, DOCUMENT_LIMIT, REF_NAME, Index, decode_index
 from imagekit.oci.hybrid import SUMS, Hybrid, NamedImage, blob_path, plan
@@ -205,7 +205,7 @@ def _named_images(store: TarStore, index: Index) -> tuple[NamedImage, ...]:
 
 def _decoded(raw: bytes) -> BundleDocument:
     try:
-        return msgspec.json.decode(raw, type=BundleDocument)
+        return parse_json(raw, BundleDocument)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise UnreadableError(
             f"{DOCUMENT} is not one that this version reads: {error}", hint="use the imagekit that made it, or a newer"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from imagekit.content import prepared
 from imagekit.errors import ToolError
 from imagekit.golang.arguments import mod_mode, selecting
 from imagekit.golang.environments import compile_environment
@@ -190,7 +191,7 @@ def _staticcheck(runner: _Run) -> Iterator[CheckFailure]:
 
 def _complaints(stdout: bytes, directory: Path) -> Iterator[CheckFailure]:
     try:
-        for complaint in msgspec.json.Decoder(_Complaint).decode_lines(stdout):
+        for complaint in msgspec.json.Decoder(prepared(_Complaint)).decode_lines(stdout):
             where = complaint.location
             message = line(f"{complaint.message} ({complaint.code})")
             yield CheckFailure(Check.STATICCHECK, _relative(where.file, directory), where.line, message)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from imagekit.content import parse_json
 from imagekit.errors import ImagekitError, IntegrityError, NetworkError, ToolError
 from imagekit.text import plain
 from imagekit.unfinished import temporary_folder
@@ -42,7 +43,7 @@ def read_answer(answer: Completed) -> list[FetchedModule]:
     """The JSON objects that were printed one after the other; raise `ToolError` if they are none."""
     pieces = answer.stdout.split(b"\n}\n")[:-1]
     try:
-        return [msgspec.json.decode(piece + b"\n}", type=FetchedModule) for piece in pieces]
+        return [parse_json(piece + b"\n}", FetchedModule) for piece in pieces]
     except msgspec.DecodeError as error:
         raise ToolError(f"`go mod download -json` did not answer with JSON ({error})") from error
 

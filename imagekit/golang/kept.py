@@ -23,7 +23,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from imagekit.content import Digest, canonical_json, digest_of, hash_file, hash_stream, hex_of, write_whole
+from imagekit.content import Digest, canonical_json, digest_of, hash_file, hash_stream, hex_of, parse_json, write_whole
 from imagekit.targets.target import Target
 from imagekit.unfinished import remove_tree, unfinished
 from imagekit.workers import Cancellation
@@ -63,7 +63,7 @@ class Kept(msgspec.Struct, frozen=True):
     def recorded(self) -> Record | None:
         """What was written after the last link; None if nothing readable is there."""
         try:
-            return msgspec.json.decode(self._record.read_bytes(), type=Record)
+            return parse_json(self._record.read_bytes(), Record)
         except (OSError, msgspec.DecodeError):
             return None
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from imagekit.content import write_whole
+from imagekit.content import parse_json, write_whole
 from imagekit.errors import IntegrityError, UsageError
 from imagekit.golang.download import FetchedModule, failure, read_answer, scratch, words
 from imagekit.golang.published import PublishedModule, published
@@ -288,6 +288,6 @@ def _fetch_zips(
 
 def _kept(path: Path) -> Fetched | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Fetched)
+        return parse_json(path.read_bytes(), Fetched)
     except (OSError, msgspec.DecodeError):
         return None

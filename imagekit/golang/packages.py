@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from imagekit.content import prepared
 from imagekit.errors import ToolError
 from imagekit.golang import constraints
 from imagekit.golang.arguments import Main, mod_mode, selecting
@@ -194,7 +195,7 @@ def list_packages(
 
 def read_packages(stdout: bytes) -> Iterator[Package]:
     """The packages in the output of `go list -json`: one indented object after the other; else `ToolError`."""
-    decoder = msgspec.json.Decoder(Package)
+    decoder = msgspec.json.Decoder(prepared(Package))
     start = 0
     while (end := stdout.find(_END, start)) >= 0:
         try:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from imagekit.content import write_whole
+from imagekit.content import parse_json, write_whole
 from imagekit.errors import ImagekitError, IntegrityError, NetworkError, UsageError
 from imagekit.golang.download import FetchedModule, failure, read_answer, scratch
 from imagekit.source import dirhash, gomod, gosum
@@ -239,7 +239,7 @@ def _read_info(path: Path) -> _Info:
     """What the proxy says of the version; nothing if it cannot be read."""
     try:
         with path.open("rb") as stream:
-            return msgspec.json.decode(stream.read(_INFO_LIMIT), type=_Info)
+            return parse_json(stream.read(_INFO_LIMIT), _Info)
     except (OSError, msgspec.DecodeError):
         return _Info()
 
@@ -255,7 +255,7 @@ def _seconds(text: str) -> int:
 
 def _kept(stamp: Path) -> PublishedModule | None:
     try:
-        return msgspec.json.decode(stamp.read_bytes(), type=PublishedModule, dec_hook=_path)
+        return parse_json(stamp.read_bytes(), PublishedModule, dec_hook=_path)
     except (OSError, msgspec.DecodeError):
         return None
 

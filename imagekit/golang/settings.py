@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from imagekit.content import parse_json
 from imagekit.errors import ToolError
 from imagekit.golang.toolchain import Toolchain, of_root
 from imagekit.text import plain
@@ -97,7 +98,7 @@ def read_settings(
     if answer.returncode:
         raise ToolError(f"`go env` in {directory}: {_first_lines(answer.stderr)}", hint="run `go env` there")
     try:
-        values = msgspec.json.decode(answer.stdout, type=dict[str, str])
+        values = parse_json(answer.stdout, dict[str, str])
     except msgspec.DecodeError as error:
         raise ToolError(f"`go env -json` in {directory} did not answer with JSON ({error})") from error
     file = _env_file(values.get("GOENV", "off"))

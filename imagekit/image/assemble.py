@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 import msgspec
 
+from imagekit.content import prepared
 from imagekit.errors import ConfigError
 from imagekit.image.bases import SCRATCH, Base, inherited, without_provided
 from imagekit.image.kept import LayerCache
@@ -81,7 +82,7 @@ class _Common(msgspec.Struct, frozen=True):
 def compression_of(recipe: Recipe) -> Compression:
     """The recipe's compression, checked; its `identity` belongs into the provenance."""
     require_possible(recipe)
-    return msgspec.convert(recipe.compression, Compression, from_attributes=True)
+    return msgspec.convert(recipe.compression, prepared(Compression), from_attributes=True)
 
 
 def assemble(

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from imagekit.content import CHUNK, Digest, canonical_json, digest_of, hash_file, hex_of
+from imagekit.content import CHUNK, Digest, canonical_json, digest_of, hash_file, hex_of, parse_json
 from imagekit.errors import IntegrityError, UnreadableError
 from imagekit.oci.blobs import BlobStore, put, read_verified
 from imagekit.oci.documents import Descriptor
@@ -155,7 +155,7 @@ class LayerCache:
         """The record of a key, its use noted in its time; None for one that is missing or cannot be read."""
         path = self._records / key
         try:
-            record = msgspec.json.decode(path.read_bytes(), type=_Record)
+            record = parse_json(path.read_bytes(), _Record)
             os.utime(path)
             self._blobs.blob_path(record.digest)
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError, IntegrityError):

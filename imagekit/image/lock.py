@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from imagekit.content import Digest, parse_digest, readable_json, write_whole
+from imagekit.content import Digest, parse_digest, parse_json, readable_json, write_whole
 from imagekit.errors import ConfigError, IntegrityError
 from imagekit.oci.reference import Reference
 
@@ -37,7 +37,7 @@ def read(root: Path) -> Lock:
     path = root / NAME
     try:
         with path.open("rb") as stream:
-            lock = msgspec.json.decode(stream.read(_LARGEST), type=Lock)
+            lock = parse_json(stream.read(_LARGEST), Lock)
         for digest in lock.bases.values():
             parse_digest(digest)
     except FileNotFoundError:

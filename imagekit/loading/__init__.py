@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from imagekit.content import prepared
 from imagekit.loading.decode import plain_value, wanted
 from imagekit.loading.marks import Marks, Way
 from imagekit.loading.mistakes import Mistake, nearest, refusal
@@ -43,7 +44,7 @@ def load_document(path_or_bytes: Path | bytes, type: type[T], *, name: str = "")
     if tree.mistakes:
         raise refusal(source.name, [*tree.mistakes, *_explained(value, type, marks)])
     try:
-        return Loaded(msgspec.convert(value, type), marks)
+        return Loaded(msgspec.convert(value, prepared(type)), marks)
     except msgspec.ValidationError as error:
         explained = _explained(value, type, marks) or [_mistake_of(error, marks)]
         raise refusal(source.name, explained) from error

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from imagekit.content import parse_json
 from imagekit.errors import NetworkError
 from imagekit.oci.addresses import shown_url
 from imagekit.text import line
@@ -135,7 +136,7 @@ def failure(answer: BaseHTTPResponse, what: str) -> NetworkError:
 
 def _words(content: bytes) -> str:
     try:
-        found = msgspec.json.decode(content, type=_Messages).errors
+        found = parse_json(content, _Messages).errors
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return content.decode(errors="replace").strip()
     return "; ".join(f"{each.code} {each.message}".strip() for each in found)

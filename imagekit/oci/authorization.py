@@ -18,6 +18,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import msgspec
 
+from imagekit.content import parse_json
 from imagekit.errors import NetworkError
 from imagekit.oci.addresses import authority, origin, same_site, shown_url
 from imagekit.oci.answers import drain, failure
@@ -185,7 +186,7 @@ class _Granted(msgspec.Struct):
 
 def _read_token(content: bytes, realm: str) -> str:
     try:
-        granted = msgspec.json.decode(content, type=_Granted)
+        granted = parse_json(content, _Granted)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         granted = _Granted()
     token = granted.token or granted.access_token

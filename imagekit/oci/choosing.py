@@ -24,6 +24,7 @@ from imagekit.oci.documents import (
 from imagekit.oci.hybrid import NamedImage
 from imagekit.oci.members import TarStore, canonical, foreign
 from imagekit.oci.places import Place
+from imagekit.oci.reference import without_account
 from imagekit.oci.referrers import is_bookkeeping, is_fallback, tag_of, tagged_subject, unnamed
 from imagekit.oci.referring import reaching, readable, subject_of
 from imagekit.oci.sealed import Opened
@@ -105,7 +106,8 @@ def name_in(place: Place) -> str:
 def _open(argument: str, opened: ExitStack) -> tuple[Place, BlobReader, Index]:
     kind, colon, rest = argument.partition(":")
     if not colon or not rest or kind not in ("oci", "oci-archive", "bundle"):
-        raise UsageError(f"{argument!r} is not an image that a bundle can be made of", hint=f"write {_KINDS}")
+        named = without_account(argument)
+        raise UsageError(f"{named!r} is not an image that a bundle can be made of", hint=f"write {_KINDS}")
     place = Place.parse(rest)
     if kind == "oci":
         layout = Layout(place.path)

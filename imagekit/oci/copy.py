@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from functools import partial
 
 from imagekit.oci.blobs import BlobReader, BlobStore, Gathered, Mounting, Sorting, WrongBytesError, lives_elsewhere
 from imagekit.oci.documents import Descriptor
@@ -11,7 +12,7 @@ from imagekit.oci.parts import sweep
 from imagekit.oci.store import Layout
 from imagekit.oci.streams import OnDemand
 from imagekit.oci.trees import walk
-from imagekit.workers import Cancellation, Workers
+from imagekit.workers import Cancellation, Checked, Workers
 
 
 def copy(
@@ -35,7 +36,7 @@ def copy(
         blob for blob in tree.blobs.values() if not lives_elsewhere(source, blob) and not _is_there(destination, blob)
     ]
     several = workers or Workers(1, Cancellation())
-    moved = {blob for blob, _ in several.each(lambda blob: _move(source, destination, blob), absent)}
+    moved = {blob for blob, _ in several.each(partial(_move, source, destination, several.cancellation), absent)}
     for node in tree.documents.values():
         several.cancellation.check()
         if not _is_there(destination, node.descriptor):
@@ -53,7 +54,7 @@ def _is_there(destination: BlobStore, blob: Descriptor) -> bool:
     return destination.has(blob.digest)
 
 
-def _move(source: BlobReader, destination: BlobStore, blob: Descriptor) -> None:
+def _move(source: BlobReader, destination: BlobStore, cancellation: Cancellation, blob: Descriptor) -> None:
     if isinstance(source, Gathered):
         source = source.holder(blob.digest)
     if isinstance(source, Layout) and isinstance(destination, Layout):
@@ -64,7 +65,7 @@ def _move(source: BlobReader, destination: BlobStore, blob: Descriptor) -> None:
     with OnDemand(source, blob) as stream:
         while True:
             try:
-                destination.add(stream, blob)
+                destination.add(Checked(stream, cancellation), blob)
                 return
             except WrongBytesError as error:
                 if not stream.doubt(error):

@@ -11,6 +11,7 @@ import shutil
 
 import msgspec
 
+from imagekit.content import parse_json
 from imagekit.errors import ToolError
 from imagekit.workers import Cancellation, Completed, OutputError, run
 
@@ -84,6 +85,6 @@ class Helper:
 
 def _read(content: bytes) -> _Account | None:
     try:
-        return msgspec.json.decode(content, type=_Account)
+        return parse_json(content, _Account)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None

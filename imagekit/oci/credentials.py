@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from imagekit.content import parse_json
 from imagekit.errors import UsageError
 from imagekit.oci.credential_helper import Helper
 from imagekit.workers import Cancellation
@@ -115,7 +116,7 @@ def _of_helper(username: str, secret: str) -> Credentials:
 def load_config(path: Path) -> DockerConfig:
     """Docker's configuration; raises `UsageError` without a word of what is in it."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=DockerConfig)
+        return parse_json(path.read_bytes(), DockerConfig)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise _broken(path) from None
 

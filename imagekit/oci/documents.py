@@ -12,7 +12,7 @@ from typing import Annotated, Self, TypeVar
 
 import msgspec
 
-from imagekit.content import Digest, digest_of
+from imagekit.content import Digest, digest_of, parse_json
 from imagekit.errors import FormatError, UnreadableError
 from imagekit.platform import Platform
 
@@ -293,7 +293,7 @@ def _decode(raw: bytes, kind: type[T], name: str) -> T:
     if len(raw) > DOCUMENT_LIMIT:
         raise UnreadableError(f"{name} of {len(raw)} bytes, more than {DOCUMENT_LIMIT} are not read")
     try:
-        return msgspec.json.decode(raw, type=kind)
+        return parse_json(raw, kind)
     except msgspec.ValidationError as error:
         raise _invalid(name, str(error)) from error
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from imagekit.content import Digest, digest_of
+from imagekit.content import Digest, digest_of, parse_json
 from imagekit.errors import NetworkError, UnreadableError
 from imagekit.oci import referrers
 from imagekit.oci.addresses import origin, shown_url
@@ -37,7 +37,7 @@ def tags(endpoint: Endpoint) -> tuple[str, ...]:
     found: list[str] = []
     for raw, _ in _pages(endpoint, f"tags/list?{urlencode({'n': _PAGE})}", "the list of tags"):
         try:
-            found += msgspec.json.decode(raw, type=_Tags).tags or ()
+            found += parse_json(raw, _Tags).tags or ()
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise UnreadableError(f"{endpoint}: the list of tags: {line(str(error))[:200]}") from error
     return tuple(dict.fromkeys(tag for tag in found if _can_be_tag(tag)))

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from imagekit.content import write_whole
+from imagekit.content import parse_json, write_whole
 from imagekit.errors import NetworkError, UsageError
 from imagekit.oci.answers import PassingError, StatusError, drain, failure
 from imagekit.oci.authorization import Authorization
@@ -127,7 +127,7 @@ def _written() -> tuple[Path, DockerConfig, dict[str, Any]]:
     if not path.is_file():
         return path, DockerConfig(), {}
     config = load_config(path)
-    written: dict[str, Any] = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    written: dict[str, Any] = parse_json(path.read_bytes(), dict[str, Any])
     return path, config, written
 
 

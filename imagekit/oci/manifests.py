@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from imagekit.content import Digest, digest_of, parse_digest
+from imagekit.content import Digest, digest_of, parse_digest, parse_json
 from imagekit.errors import IntegrityError, UnreadableError
 from imagekit.oci.answers import drain
 from imagekit.oci.documents import DOCUMENT_LIMIT, INDEX_TYPES, MANIFEST_TYPES, Descriptor, decode_document
@@ -97,7 +97,7 @@ class Manifests:
         if said in _TYPES:
             return said
         with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            if (own := msgspec.json.decode(raw, type=_Typed).media_type) in _TYPES:
+            if (own := parse_json(raw, _Typed).media_type) in _TYPES:
                 return own
         raise UnreadableError(
             f"{self._endpoint}: manifest {target} is {line(said)[:80] or 'of no content type'}, no image or index",

@@ -186,13 +186,12 @@ def _of_engine(word: Word, opened: ExitStack, cancellation: Cancellation) -> Hel
 
 def _saved_by_engine(word: Word, opened: ExitStack, cancellation: Cancellation) -> Path:
     """The image as the engine saves it, in a file that is gone afterwards."""
-    from tempfile import TemporaryDirectory
-
     from imagekit.oci.engine import find_engine
+    from imagekit.unfinished import temporary_folder
 
     engine = find_engine(word.kind.value)
     opened.callback(engine.close)
-    path = Path(opened.enter_context(TemporaryDirectory(prefix="imagekit-engine-"))) / "saved.tar"
+    path = opened.enter_context(temporary_folder("imagekit-engine-")) / "saved.tar"
     with path.open("wb") as out:
         for piece in engine.save(word.rest, cancellation=cancellation):
             out.write(piece)

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from imagekit.content import Digest, digest_of, hash_stream
+from imagekit.content import Digest, digest_of, hash_stream, parse_json
 from imagekit.errors import FormatError, IntegrityError, UnreadableError, UsageError
 from imagekit.oci.blobs import MissingBlobError
 from imagekit.oci.documents import (
@@ -100,7 +100,7 @@ class Saved:
 
     def _listed(self) -> tuple[_Entry, ...]:
         try:
-            entries = msgspec.json.decode(self._small(LISTING), type=tuple[_Entry, ...])
+            entries = parse_json(self._small(LISTING), tuple[_Entry, ...])
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise UnreadableError(f"{LISTING} in {self}: {error}") from error
         if not 0 < len(entries) <= _MOST_IMAGES:

@@ -54,9 +54,9 @@ def send(parcel: Parcel, to: Word, cancellation: Cancellation) -> tuple[Sent, ..
             place = _nameable(to)
             return into_layout(parcel, place.path, place.name, cancellation)
         case Kind.OCI_ARCHIVE:
-            return into_oci_archive(parcel, _nameable(to))
+            return into_oci_archive(parcel, _nameable(to), cancellation)
         case Kind.DOCKER_ARCHIVE:
-            return into_docker_archive(parcel, _nameable(to))
+            return into_docker_archive(parcel, _nameable(to), cancellation)
         case Kind.DOCKER | Kind.PODMAN:
             return into_engine(parcel, to.kind.value, to.rest, cancellation)
         case Kind.REGISTRY:
@@ -96,15 +96,16 @@ def into_layout(parcel: Parcel, path: Path, name: str, cancellation: Cancellatio
     return tuple(_sent(Kind.OCI, path, image.ref_name, image.descriptor.digest) for image in images)
 
 
-def into_oci_archive(parcel: Parcel, to: Place) -> tuple[Sent, ...]:
+def into_oci_archive(parcel: Parcel, to: Place, cancellation: Cancellation) -> tuple[Sent, ...]:
     """Write one tar that is an OCI archive and, for what runs on linux, a docker archive too (see `hybrid`)."""
     images = _renamed(parcel.images, to.name)
     _check_file(Kind.OCI_ARCHIVE, to.path)
-    _write_tar(plan(parcel.store, images, referrers=parcel.referrers, lacking=True), parcel.store, to.path)
+    hybrid = plan(parcel.store, images, referrers=parcel.referrers, lacking=True)
+    _write_tar(hybrid, parcel.store, to.path, cancellation)
     return tuple(_sent(Kind.OCI_ARCHIVE, to.path, image.ref_name, image.descriptor.digest) for image in images)
 
 
-def into_docker_archive(parcel: Parcel, to: Place) -> tuple[Sent, ...]:
+def into_docker_archive(parcel: Parcel, to: Place, cancellation: Cancellation) -> tuple[Sent, ...]:
     """Write the same tar; with a name the one image has it as its only tag.
 
     Raises `UsageError` for an image that docker's own format cannot hold.
@@ -113,7 +114,7 @@ def into_docker_archive(parcel: Parcel, to: Place) -> tuple[Sent, ...]:
     _check_file(Kind.DOCKER_ARCHIVE, to.path)
     hybrid = plan(parcel.store, images, referrers=parcel.referrers, lacking=True)
     chosen = _runnable(parcel.store, images, hybrid, "docker archives take")
-    _write_tar(hybrid, parcel.store, to.path)
+    _write_tar(hybrid, parcel.store, to.path, cancellation)
     return tuple(
         _sent(Kind.DOCKER_ARCHIVE, to.path, next(iter(image.docker_tags), ""), one.manifest.config.digest)
         for image, one in zip(images, chosen, strict=True)
@@ -131,10 +132,10 @@ def _check_file(kind: Kind, path: Path) -> None:
         raise UsageError(f"{path} is a folder, and an archive is a file", hint=hint)
 
 
-def _write_tar(hybrid: Hybrid, store: BlobReader, path: Path) -> None:
+def _write_tar(hybrid: Hybrid, store: BlobReader, path: Path, cancellation: Cancellation) -> None:
     """Whole or not at all; nothing waits for the disk."""
     with whole_file(path, durable=False) as stream:
-        for piece in prefetched(pieces(hybrid, store)):
+        for piece in prefetched(pieces(hybrid, store), cancellation):
             stream.write(piece)
 
 

@@ -26,6 +26,7 @@ from imagekit.content import (
     hash_stream,
     hex_of,
     parse_digest,
+    parse_json,
     write_whole,
 )
 from imagekit.errors import IntegrityError, UnreadableError, UsageError
@@ -107,7 +108,7 @@ class Layout:
         self.path, self.durable = path, durable
         raw = _read_small(path / "oci-layout", self)
         try:
-            version = msgspec.json.decode(raw, type=_Version).image_layout_version
+            version = parse_json(raw, _Version).image_layout_version
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise UnreadableError(f"{path}/oci-layout: {error}") from error
         if not version.startswith("1."):

@@ -16,7 +16,7 @@ from imagekit.audit.subjects.layers import Content, read_layer
 from imagekit.audit.subjects.merging import merged
 from imagekit.audit.subjects.program import Wishes
 from imagekit.audit.subjects.unpacking import Image, Unpacked
-from imagekit.content import Digest, hex_of
+from imagekit.content import Digest, hex_of, parse_json
 from imagekit.image import lock as locks
 from imagekit.image.bases import CONTEXT, LAYOUT, SCRATCH, Base, Standing, image_for, indexes, layers_of, open_layout
 from imagekit.image.recipe import Recipe
@@ -130,7 +130,7 @@ class _Reader:
         name = f"{imagekit.__version__}-{FORMAT}-{hex_of(layer.digest)}-{hex_of(diff_id)}"
         place = self._ground.request.cache / "contents" / name
         try:
-            return msgspec.json.decode(place.read_bytes(), type=Content)
+            return parse_json(place.read_bytes(), Content)
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
             pass
         with temporary_folder("imagekit-base-") as folder:
@@ -167,7 +167,7 @@ def _described(layout: Layout, digest: Digest) -> Descriptor:
     """A manifest or index of which only the digest is known."""
     with layout.open(digest) as stream:
         raw = stream.read(DOCUMENT_LIMIT)
-    said = msgspec.json.decode(raw, type=_Typed)
+    said = parse_json(raw, _Typed)
     return Descriptor(said.media_type or (MANIFEST if said.manifests is None else INDEX), digest, len(raw))
 
 

@@ -10,7 +10,7 @@ import imagekit
 from imagekit.binary.facts import BinaryFacts, CgoUse, Linkage
 from imagekit.binary.functions import read_functions
 from imagekit.binary.reader import read
-from imagekit.content import canonical_json, hex_of
+from imagekit.content import canonical_json, hex_of, parse_json
 from imagekit.errors import FormatError
 from imagekit.golang.artifact import Artifact
 from imagekit.image.needs import Need, needs
@@ -63,7 +63,7 @@ def inspect(artifact: Artifact, cache: Path) -> Inspected:
 
 def _recall(place: Path) -> _Remembered | None:
     try:
-        return msgspec.json.decode(place.read_bytes(), type=_Remembered)
+        return parse_json(place.read_bytes(), _Remembered)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
 

@@ -15,7 +15,7 @@ from imagekit.audit.finding import Finding
 from imagekit.audit.listed import graph_of, obstacles
 from imagekit.audit.subject import Expected, Source, Subject, Vcs
 from imagekit.binary.facts import GoModule
-from imagekit.content import canonical_json, digest_of, hex_of
+from imagekit.content import canonical_json, digest_of, hex_of, parse_json
 from imagekit.golang.compile import unstripped_twin
 from imagekit.golang.failures import CompileFailure
 from imagekit.golang.packages import ListedModule, Packages, list_packages
@@ -71,7 +71,7 @@ def ask(
         return Asked(None, ())
     place = ground.request.cache / "asked" / _key(ready, inspected)
     try:
-        return msgspec.json.decode(place.read_bytes(), type=Asked)
+        return parse_json(place.read_bytes(), Asked)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         pass
     if ready.target.ldflags.values:

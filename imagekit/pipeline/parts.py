@@ -11,7 +11,7 @@ import msgspec
 
 import imagekit
 from imagekit.binary.facts import GoModule
-from imagekit.content import Digest, digest_of, hash_file, readable_json, write_whole
+from imagekit.content import Digest, digest_of, hash_file, parse_json, readable_json, write_whole
 from imagekit.errors import IntegrityError, UnreadableError, UsageError
 from imagekit.golang.artifact import Artifact
 from imagekit.pipeline.foundation import lay
@@ -137,7 +137,7 @@ def read_part(folder: Path) -> Part:
     """The part in a folder; raises `UnreadableError` for anything else."""
     try:
         with (folder / FILE).open("rb") as stream:
-            part = msgspec.json.decode(stream.read(_LARGEST), type=Part)
+            part = parse_json(stream.read(_LARGEST), Part)
     except OSError as error:
         raise UnreadableError(
             f"{folder} is not a part: {error.strerror}", hint="make one with `imagekit build --partial DIR`"

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import msgspec
 
-from imagekit.content import Digest, hex_of
+from imagekit.content import Digest, hex_of, parse_json
 from imagekit.source import published
 
 DAY = 86400.0
@@ -155,7 +155,7 @@ def _layers(layers: Path, before: float) -> Iterator[Removed]:
 def _digest(record: Path) -> str:
     """The blob that a record names, in hex; '' for one that cannot be read."""
     try:
-        return hex_of(msgspec.json.decode(record.read_bytes(), type=_Naming).digest)
+        return hex_of(parse_json(record.read_bytes(), _Naming).digest)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return ""
 
@@ -180,7 +180,7 @@ def _published(folder: Path, before: float) -> Removed:
 
 def _root(record: Path) -> Path | None:
     try:
-        return record.parent / Path(msgspec.json.decode(record.read_bytes(), type=_Rooted).root).name
+        return record.parent / Path(parse_json(record.read_bytes(), _Rooted).root).name
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
 

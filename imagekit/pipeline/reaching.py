@@ -10,6 +10,7 @@ from functools import partial
 
 import msgspec
 
+from imagekit.content import parse_json
 from imagekit.errors import ImagekitError, IntegrityError, NetworkError
 from imagekit.golang.environments import fetch_environment
 from imagekit.golang.settings import GoSettings
@@ -107,7 +108,7 @@ def credentials() -> Iterator[Found]:
     if path is None:
         return
     try:
-        written = msgspec.json.decode(path.read_bytes(), type=_DockerConfig)
+        written = parse_json(path.read_bytes(), _DockerConfig)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         yield Found(
             "credentials", State.WARNING, f"{path} is not a docker configuration", "repair it, or set DOCKER_CONFIG"

@@ -12,7 +12,7 @@ import msgspec
 import imagekit
 from imagekit.audit.judge import Report
 from imagekit.audit.report import audit_json
-from imagekit.content import Digest, canonical_json, digest_of, hash_file, hex_of
+from imagekit.content import Digest, canonical_json, digest_of, hash_file, hex_of, parse_json
 from imagekit.image import rootfs
 from imagekit.image.assemble import compression_of
 from imagekit.image.files import matches
@@ -54,7 +54,7 @@ def write(
 
 def _recall(place: Path) -> _Written | None:
     try:
-        return msgspec.json.decode(place.read_bytes(), type=_Written)
+        return parse_json(place.read_bytes(), _Written)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from imagekit.content import parse_json
 from imagekit.errors import UnreadableError
 
 LIMIT = 16 << 20
@@ -183,7 +184,7 @@ def _unquoted(token: str, where: str) -> str:
         return token[1:-1]
     if token.startswith('"'):
         try:
-            return str(msgspec.json.decode(token.encode(), type=str))
+            return str(parse_json(token.encode(), str))
         except msgspec.DecodeError:
             raise UnreadableError(f"{where}: {token} is not a quoted string") from None
     if any(c in token for c in "\"'`"):

@@ -21,7 +21,7 @@ from typing import TypeVar
 
 import msgspec
 
-from imagekit.content import write_whole
+from imagekit.content import parse_json, write_whole
 from imagekit.errors import IntegrityError, NetworkError
 from imagekit.source import proxy, tlog
 from imagekit.source.modpath import escape_module
@@ -99,7 +99,7 @@ class Client:
     def _kept(self, module: Module) -> str | None:
         """The text of a kept record whose own proof still holds, else None: then the database is asked again."""
         try:
-            kept = msgspec.json.decode(self._record_path(module).read_bytes(), type=Proven)
+            kept = parse_json(self._record_path(module).read_bytes(), Proven)
             proof = [base64.b64decode(one, validate=True) for one in kept.proof]
             tree = self._head(kept.head.encode())
         except (OSError, msgspec.DecodeError, ValueError, IntegrityError):

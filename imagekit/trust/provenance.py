@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from imagekit.content import Digest, hex_of
+from imagekit.content import Digest, hex_of, parse_json
 from imagekit.errors import UnreadableError
 from imagekit.trust.statement import Resource, decode_statement, encode_statement
 
@@ -127,7 +127,7 @@ def decode_provenance(raw: bytes, subject: Digest) -> Provenance:
     if all(one.digest.get("sha256") != hex_of(subject) for one in statement.subject):
         raise UnreadableError(f"the provenance is not about {subject}")
     try:
-        found = msgspec.json.decode(statement.predicate, type=Provenance)
+        found = parse_json(statement.predicate, Provenance)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableError(f"this is no provenance that imagekit wrote: {error}") from error
     if (kind := found.build_definition.build_type) != BUILD_TYPE:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from imagekit.content import canonical_json
+from imagekit.content import canonical_json, parse_json
 from imagekit.errors import UnreadableError
 from imagekit.oci.blobs import BlobReader, BlobStore, put, read_verified
 from imagekit.oci.documents import (
@@ -53,7 +53,7 @@ def encode_statement(subject: tuple[Resource, ...], predicate_type: str, predica
 def decode_statement(raw: bytes, predicate_type: str) -> Statement:
     """The statement that `raw` is; raises `UnreadableError` for anything else, and for another predicate."""
     try:
-        statement = msgspec.json.decode(raw, type=Statement)
+        statement = parse_json(raw, Statement)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableError(f"this is no in-toto statement: {error}") from error
     if statement.type != TYPE or statement.predicate_type != predicate_type:

@@ -18,6 +18,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from imagekit.content import prepared
 from imagekit.errors import ToolError
 from imagekit.unfinished import unfinished
 from imagekit.workers import Cancellation
@@ -57,6 +58,7 @@ def each(
 class _Pool(Generic[T, R]):
     def __init__(self, task: Callable[[T], R], batches: Sequence[Sequence[T]], kind: type[R]) -> None:
         self._task, self._batches = task, batches
+        prepared(kind)
         self._decoder = msgspec.msgpack.Decoder(tuple[kind, ...])  # type: ignore[valid-type]  # a type at run time
         self._children: dict[int, int] = {}
         """Process id by the descriptor that its answers come from."""

@@ -1,0 +1,58 @@
+"""JSON that threads read: each type is taught to msgspec by one of them at a time."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "imagekit"
+RACE = """
+import sys, threading
+import msgspec
+from imagekit.content import parse_json
+
+sys.setswitchinterval(1e-6)
+RAW = b'{"a":{"a":"x","b":["y"]},"x":[{"a":"q"}]}'
+
+def new_type():
+    class A(msgspec.Struct, rename="camel"):
+        a: str = ""
+        b: list[str] | None = None
+        c: dict[str, int] = {}
+
+    class B(msgspec.Struct):
+        a: A | None = None
+        x: tuple[A, ...] = ()
+
+    return B
+
+for _ in range(1500):
+    kind, barrier = new_type(), threading.Barrier(4)
+
+    def read():
+        barrier.wait()
+        assert parse_json(RAW, kind).x[0].a == "q"
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    [each.start() for each in threads]
+    [each.join() for each in threads]
+print("all read")
+"""
+
+
+@pytest.mark.real
+def test_threads_may_read_a_type_that_none_has_read_before() -> None:
+    """msgspec alone dies of SIGSEGV here."""
+    done = subprocess.run([sys.executable, "-c", RACE], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "all read\n"), done.stderr
+
+
+def test_no_room_teaches_msgspec_a_type_by_itself() -> None:
+    alone = re.compile(r"json\.decode\([^\n]*type=|Decoder\((?!prepared\()|msgspec\.convert\((?![^\n]*prepared\()")
+    found = [path for path in sorted(ROOT.rglob("*.py")) if alone.search(path.read_text(encoding="utf-8"))]
+    names = [str(path.relative_to(ROOT)) for path in found]
+    assert names == ["audit/subjects/processes.py", "content.py"], "the first prepares its type a line before"
