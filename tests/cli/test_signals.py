@@ -139,7 +139,7 @@ def test_a_credential_helper_that_waits_is_ended_too(tmp_path: Path, monkeypatch
     assert not asked.exists() or not asked.read_bytes()
 
 
-MOMENTS = 70
+MOMENTS = 40
 
 
 @pytest.mark.real

@@ -105,11 +105,11 @@ class _Bytes:
 
 def tar(content: bytes) -> bool:
     """The heads of a layer, and the members of an archive, none of which leaves it."""
-    with suppress(FormatError):
+    with suppress(UnreadableError):
         for head in heads(_Bytes(content), (FILE, FOLDER, LINK, HARD_LINK, b"3", b"4", b"6")):
             if head.end < head.content or head.content < head.start:
                 raise AssertionError("an entry that ends before it begins")
-    with suppress(FormatError), Opened(_written(content)) as source:
+    with suppress(UnreadableError), Opened(_written(content)) as source:
         for name in foreign(source):
             if name.startswith("/") or ".." in name.split("/"):
                 raise AssertionError(f"{name!r} leaves the archive")
@@ -134,7 +134,7 @@ def inflate(content: bytes) -> bool:
     body = content[1:]
     digest = Digest("sha256:" + hashlib.sha256(body).hexdigest())
     layer = Descriptor(documents.LAYER_TAR + _LAYERS[content[0]], digest, len(body))
-    with suppress(IntegrityError, FormatError), Inflated(_Store(body), layer) as source:
+    with suppress(IntegrityError, UnreadableError), Inflated(_Store(body), layer) as source:
         for _ in heads(source, (FILE, FOLDER, LINK, HARD_LINK)):
             pass
         source.finish()
