@@ -253,6 +253,7 @@ def test_a_layer_that_is_not_what_its_image_promises(image: MakeImage) -> None:
         compare(image("one", [gzipped(tar({"name": "x"}))]), image("two", [lies]))
 
 
+@pytest.mark.real
 def test_hostile_layers_end(image: MakeImage) -> None:
     bomb = bytes(200 << 20)
     with pytest.raises(IntegrityError, match="becomes more than"):

@@ -151,6 +151,7 @@ def test_what_cannot_be_read_does_not_hide_the_rest(audit: Audit) -> None:
     assert [one["path"] for one in report(done)["skips"]] == ["nothing"]
 
 
+@pytest.mark.real
 def test_the_worst_of_several_ends_wins(audit: Audit, tmp_path: Path) -> None:
     (tmp_path / "oci").mkdir()
     assert audit("localhost:1/app", DYNAMIC).returncode == 6

@@ -125,6 +125,7 @@ PIECES = (
 )
 
 
+@pytest.mark.real
 def test_a_damaged_configuration_is_refused_and_never_breaks(module: Path) -> None:
     chance, path = random.Random(7), module / "imagekit.yaml"
     for _ in range(400):

@@ -124,6 +124,7 @@ for piece in Piece:
 """
 
 
+@pytest.mark.real
 def test_time_zone_umask_home_and_folder_do_not_matter(tmp_path: Path) -> None:
     seen = set()
     for umask, zone, home, seed in ((0o022, "UTC", "/root", "0"), (0o077, "Asia/Tokyo", "/nonexistent", "1")):
