@@ -23,6 +23,7 @@ from imagekit.golang import arch, zig
 from imagekit.golang.ambient import said
 from imagekit.golang.settings import GoSettings, read_settings
 from imagekit.golang.vcs import repository_of
+from imagekit.source.git import STEERING
 from imagekit.targets.target import Cgo, Target
 
 __all__ = ["GoSettings", "compile_environment", "fetch_environment", "read_settings", "said"]
@@ -46,8 +47,6 @@ _FETCH_AMBIENT = _words(
 )
 _FETCH_PREFIXES = ("GIT_", "SSH_", "AWS_", "AZURE_", "CLOUDSDK_", "HG", "SVN_")
 """What git, its credential helpers, ssh and GOAUTH commands read."""
-_UNSTEERED = _words("GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_OBJECT_DIRECTORY GIT_NAMESPACE GIT_COMMON_DIR")
-"""Variables that point git at one repository (a hook sets them); a fetch has its own."""
 
 
 def fetch_environment(settings: GoSettings) -> dict[str, str]:
@@ -63,7 +62,7 @@ def fetch_environment(settings: GoSettings) -> dict[str, str]:
 
 
 def _is_for_fetching(name: str) -> bool:
-    return name in _FETCH_AMBIENT or (name.startswith(_FETCH_PREFIXES) and name not in _UNSTEERED)
+    return name in _FETCH_AMBIENT or (name.startswith(_FETCH_PREFIXES) and name not in STEERING)
 
 
 def compile_environment(settings: GoSettings, target: Target, *, cache_dir: Path) -> dict[str, str]:

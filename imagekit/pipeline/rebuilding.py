@@ -140,12 +140,16 @@ def _source(parameters: Parameters, order: Order, tree: Path, cancellation: Canc
     folder = (tree / parameters.folder).resolve()
     if not folder.is_relative_to(tree.resolve()) or not folder.is_dir():
         raise UsageError(f"commit {source.commit} has no folder {line(parameters.folder)}")
-    if config is not None and (folder / config.name).read_text(encoding="utf-8") != config.text:
+    if config is not None and not _holds(folder / config.name, config.text):
         raise IntegrityError(
             f"{line(config.name)} of commit {source.commit} is not the configuration that was built with",
             hint="keep the configuration in the repository",
         )
     return folder
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_bytes() == text.encode()
 
 
 def _origin(source: Source, given: str, cancellation: Cancellation) -> Path | str:

@@ -14,14 +14,13 @@ from pathlib import Path
 import msgspec
 
 from imagekit.errors import ToolError, UnreadableError
-from imagekit.source.git import git
+from imagekit.source.git import STEERING, git
 from imagekit.text import line, plain
 from imagekit.workers import Cancellation
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _PROTOCOLS = "https:ssh"
 """What git may speak to an address that a document names; `ext::` and the like start programs."""
-_REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE", "GIT_COMMON_DIR")
 _SHOWN = 5
 
 
@@ -46,7 +45,7 @@ def check_out(
     for oid in (wanted.commit, *wanted.tags.values()):
         if not _COMMIT.fullmatch(oid):
             raise UnreadableError(f"{line(oid)[:80]!r} is not the id of a commit")
-    clean = {name: value for name, value in env.items() if name not in _REPOSITORY}
+    clean = {name: value for name, value in env.items() if name not in STEERING}
     clean |= {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_LFS_SKIP_SMUDGE": "1", "LC_ALL": "C"}
     if isinstance(origin, Path):
         address = str(origin.absolute())
@@ -91,5 +90,5 @@ def _settings(wanted: Wanted) -> Sequence[Sequence[str]]:
 
 def holds(folder: Path, commit: str, cancellation: Cancellation) -> bool:
     """Whether the repository around a folder has a commit."""
-    clean = {name: value for name, value in os.environ.items() if name not in _REPOSITORY}
+    clean = {name: value for name, value in os.environ.items() if name not in STEERING}
     return git(("cat-file", "-e", f"{commit}^{{commit}}"), folder, clean, cancellation).returncode == 0

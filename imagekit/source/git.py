@@ -18,6 +18,10 @@ from imagekit.errors import ToolError
 from imagekit.source.modpath import is_version, version_key
 from imagekit.workers import Cancellation, Completed, run
 
+STEERING = frozenset(
+    ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE", "GIT_COMMON_DIR")
+)
+"""Variables that point git at one repository (a hook sets them)."""
 DIRTY_LIMIT = 20
 """How many changed paths are named."""
 _CONFIG_LIMIT = 1 << 20

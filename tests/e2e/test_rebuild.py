@@ -99,6 +99,15 @@ def test_a_file_that_no_commit_has_is_found_out(project: Project, imagekit: Imag
     assert done.stderr.splitlines()[-1].startswith("imagekit: exit 5: oci:dist/oci:app is sha256:")
 
 
+def test_a_configuration_that_no_commit_has_is_refused(project: Project, imagekit: Imagekit) -> None:
+    place = project(FILES | {".gitignore": "imagekit.yaml\n"})
+    built(place, imagekit)
+    done = imagekit("rebuild", IMAGE, cwd=place)
+    assert done.returncode == 5, done.stderr
+    assert "imagekit.yaml of commit" in done.stderr
+    assert "is not the configuration that was built with" in done.stderr
+
+
 def test_provenance_says_all_that_was_asked_for_and_nothing_of_the_machine(
     project: Project, imagekit: Imagekit, tmp_path: Path
 ) -> None:
