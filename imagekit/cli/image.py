@@ -41,7 +41,6 @@ def copy(
 
     Prints the word for it there, with its digest; for an engine, the engine's id.
     """
-    from imagekit.oci.reports import CopiedImage, CopyDocument
     from imagekit.oci.sending import send
     from imagekit.oci.words import parse
 
@@ -51,6 +50,8 @@ def copy(
         parcel = _opened(source, opened, platform, referrers=referrers)
         sent = send(parcel, parse(to), SWITCH)
     if form == "json":
+        from imagekit.oci.reports import CopiedImage, CopyDocument
+
         _print(CopyDocument(images=tuple(CopiedImage(one.image, one.name or None, one.digest) for one in sent)))
         return
     for one in sent:
@@ -186,10 +187,14 @@ def _print(document: object) -> None:
 
 
 def _opened(subject: str, opened: ExitStack, platforms: Sequence[str] | None = None, *, referrers: bool) -> Parcel:
-    from imagekit.oci.narrowing import only_platforms
     from imagekit.oci.opening import open_parcel
     from imagekit.oci.words import parse
     from imagekit.platform import Platform
 
     wanted = [Platform.parse(platform) for platform in platforms or ()]
-    return only_platforms(open_parcel(parse(subject), opened, SWITCH, referrers=referrers), wanted)
+    parcel = open_parcel(parse(subject), opened, SWITCH, referrers=referrers)
+    if not wanted:
+        return parcel
+    from imagekit.oci.narrowing import only_platforms
+
+    return only_platforms(parcel, wanted)

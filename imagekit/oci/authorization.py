@@ -22,12 +22,13 @@ from imagekit.content import parse_json
 from imagekit.errors import NetworkError
 from imagekit.oci.addresses import authority, origin, same_site, shown_url
 from imagekit.oci.answers import drain, failure
-from imagekit.oci.credentials import Credentials
 from imagekit.oci.transport import Transport
 from imagekit.workers import waited
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
+
+    from imagekit.oci.credentials import Credentials
 
 _SCHEME = re.compile(r"(?:^|,)\s*(?P<scheme>[A-Za-z][A-Za-z0-9-]*)(?=\s+[A-Za-z0-9_-]+\s*=|\s*(?:,|$))")
 _PARAMETER = re.compile(r'(?P<key>[A-Za-z0-9_-]+)\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>[^\s,"]+))')

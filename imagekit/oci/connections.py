@@ -126,7 +126,7 @@ def _classes(watch: Watch, judge: Judge) -> dict[str, Any]:
             if self.sock is None:
                 super().send(data)
                 return
-            self.sock.settimeout(answers.PACE)  # urllib3 leaves the one for connecting
+            self.sock.settimeout(None)  # urllib3 leaves the one for connecting
             with answers.paced(self):
                 super().send(data)
 

@@ -35,6 +35,7 @@ def copy(
     absent = [
         blob for blob in tree.blobs.values() if not lives_elsewhere(source, blob) and not _is_there(destination, blob)
     ]
+    absent.sort(key=lambda blob: -blob.size)  # a large one at the end would be waited for alone
     several = workers or Workers(1, Cancellation())
     moved = {blob for blob, _ in several.each(partial(_move, source, destination, several.cancellation), absent)}
     for node in tree.documents.values():

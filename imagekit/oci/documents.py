@@ -30,6 +30,7 @@ DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+OCTETS = "application/octet-stream"
 
 MANIFEST_TYPES = frozenset({MANIFEST, DOCKER_MANIFEST})
 INDEX_TYPES = frozenset({INDEX, DOCKER_INDEX})

@@ -15,7 +15,6 @@ from imagekit.oci.addresses import origin, shown_url
 from imagekit.oci.answers import PASSING, PassingError, about, drain, failure
 from imagekit.oci.authorization import Authorization
 from imagekit.oci.blobs import MissingBlobError
-from imagekit.oci.credentials import find_credentials
 from imagekit.oci.documents import Descriptor
 from imagekit.oci.reference import Reference
 from imagekit.oci.transport import Transport
@@ -23,6 +22,8 @@ from imagekit.text import line
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
+
+    from imagekit.oci.credentials import Credentials
 
 T = TypeVar("T")
 _READING = frozenset({"GET", "HEAD", "DELETE"})
@@ -43,12 +44,17 @@ class Endpoint:
             base,
             reference.repository,
             actions,
-            lambda: find_credentials(reference.host),
+            self._credentials,
             transport.registries.host(reference.host).token_hosts,
         )
 
     def __str__(self) -> str:
         return self.reference.name
+
+    def _credentials(self) -> Credentials:
+        from imagekit.oci.credentials import find_credentials
+
+        return find_credentials(self.reference.host)
 
     def is_beside(self, other: Endpoint) -> bool:
         """Whether both are in one registry."""

@@ -33,6 +33,7 @@ class Manifests:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._known: dict[Digest, str] = {}
+        self._fetched: dict[Digest, bytes] = {}
 
     def kind(self, digest: Digest) -> str:
         """The media type of what is known to be a manifest or index; '' for any other blob."""
@@ -56,18 +57,33 @@ class Manifests:
             raise IntegrityError(f"{self._endpoint}: asked for {target}, the registry has {line(digest)[:80]}")
         return Descriptor(media_type, parse_digest(digest), int(size))
 
+    def fetch(self, target: str) -> Descriptor:
+        """`resolve` by reading it; `read` of its digest then need not ask again. Raises what `read` raises."""
+        raw, media_type = self.read(target)
+        found = Descriptor(media_type, digest_of(raw), len(raw))
+        self._fetched[found.digest] = raw
+        self.learn(found)
+        return found
+
     def read(self, target: str) -> tuple[bytes, str]:
         """Bytes and media type; what the document names is learnt.
 
         Raises `MissingBlobError`, `IntegrityError` for other bytes than those of a digest, `UnreadableError` for what
         is none.
         """
-        raw, media_type = self._endpoint.patiently(lambda: self._fetched(target))
+        if (fetched := self._fetched.get(Digest(target))) is not None:
+            return fetched, self.kind(Digest(target))
+        raw, answer = self._endpoint.patiently(lambda: self._asked(target))
         if len(raw) > DOCUMENT_LIMIT:
             raise UnreadableError(f"{self._endpoint}: manifest {target} has more than {DOCUMENT_LIMIT} bytes")
-        if target.startswith("sha256:") and digest_of(raw) != target:
-            raise IntegrityError(f"{self._endpoint}: asked for {target}, the registry gave {digest_of(raw)}")
-        media_type = self.kind(digest_of(raw)) or self._true_type(target, raw, media_type)
+        digest, said = digest_of(raw), answer.headers.get("Docker-Content-Digest", "")
+        if target.startswith("sha256:") and digest != target:
+            raise IntegrityError(f"{self._endpoint}: asked for {target}, the registry gave {digest}")
+        if _DIGEST.fullmatch(said) and said != digest:
+            raise IntegrityError(
+                f"{self._endpoint}: manifest {target}: the registry gave {digest}, and calls it {said}"
+            )
+        media_type = self.kind(digest) or self._true_type(target, raw, _media_type(answer))
         try:
             children = decode_document(raw, media_type).children
         except UnreadableError as error:
@@ -87,10 +103,10 @@ class Manifests:
         """Take it away; raises `MissingBlobError` if it is not there."""
         drain(self._endpoint.ask("DELETE", f"manifests/{target}", {}, wanted=(202, 200, 204)))
 
-    def _fetched(self, target: str) -> tuple[bytes, str]:
+    def _asked(self, target: str) -> tuple[bytes, BaseHTTPResponse]:
         what = f"GET manifests/{target}"
         answer = self._endpoint.send("GET", f"{self._endpoint.url}/manifests/{target}", {"Accept": _ACCEPT}, what=what)
-        return drain(answer, DOCUMENT_LIMIT + 1, f"{self._endpoint}: {what}"), _media_type(answer)
+        return drain(answer, DOCUMENT_LIMIT + 1, f"{self._endpoint}: {what}"), answer
 
     def _true_type(self, target: str, raw: bytes, said: str) -> str:
         """The media type that the registry says, else the one that the document has in itself."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,7 +79,7 @@ def _registry_parcel(word: Word, opened: ExitStack, cancellation: Cancellation, 
 
     reference = Reference.parse(word.text)
     repository = opened.enter_context(connected(reference, cancellation=cancellation))
-    root = repository.resolve()
+    root = repository.fetch()
     name = reference.tag or reference.repository.rpartition("/")[2]
     # an engine that loads a tag takes it from another image
     tag = reference.tag or ("" if reference.digest else "latest")
@@ -110,14 +110,13 @@ def _referrers(repository: Repository, root: Descriptor, cancellation: Cancellat
 
 def _refer_to(repository: Repository, digest: Digest) -> list[Descriptor]:
     """What has the digest as its subject, and what cosign keeps of it under tags."""
-    from imagekit.oci.blobs import MissingBlobError
     from imagekit.oci.referrers import cosign_tags, unnamed
 
     try:
         found = [one.bare() for one in repository.referrers(digest)]
         for tag in cosign_tags(digest):
-            with suppress(MissingBlobError):
-                found.append(unnamed(repository.resolve(tag), tag))
+            if (kept := repository.find(tag)) is not None:
+                found.append(unnamed(kept, tag))
         return found
     except (NetworkError, UnreadableError) as error:
         error.hint = "; ".join(filter(None, (error.hint, "--no-referrers leaves out SBOMs and signatures")))
@@ -203,4 +202,4 @@ def _registry(word: Word, opened: ExitStack, cancellation: Cancellation) -> Held
     from imagekit.oci.registry import connected
 
     repository = opened.enter_context(connected(Reference.parse(word.text), cancellation=cancellation))
-    return Held(repository, ((word.text, repository.resolve()),))
+    return Held(repository, ((word.text, repository.fetch()),))

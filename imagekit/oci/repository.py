@@ -14,12 +14,11 @@ from imagekit.oci import lists
 from imagekit.oci.answers import drain
 from imagekit.oci.blobs import MissingBlobError, VerifyingReader
 from imagekit.oci.body import Body
-from imagekit.oci.documents import DOCUMENT_LIMIT, Descriptor
+from imagekit.oci.documents import DOCUMENT_LIMIT, OCTETS, Descriptor
 from imagekit.oci.endpoint import Endpoint
 from imagekit.oci.manifests import Manifests
 from imagekit.oci.mirrors import Mirrors
 from imagekit.oci.reference import check_tag
-from imagekit.oci.uploads import OCTETS, Upload
 
 _SPOOL = 1 << 20
 
@@ -52,6 +51,21 @@ class Repository:
         found = self._mirrors.ask(lambda mirror: mirror._manifests.resolve(target)) or self._resolved(target)
         self.learn(found)
         return found
+
+    def fetch(self) -> Descriptor:
+        """`resolve` of the reference's own target by reading it: whoever opens it next does not ask a second time."""
+        target = self.reference.target
+        found = self._mirrors.ask(lambda mirror: mirror._manifests.fetch(target)) or self._manifests.fetch(target)
+        self.learn(found)
+        return found
+
+    def find(self, tag: str) -> Descriptor | None:
+        """`resolve` of a tag that need not be there: None then."""
+        with suppress(MissingBlobError):
+            found = self._mirrors.ask(lambda mirror: mirror._manifests.resolve(tag)) or self._manifests.resolve(tag)
+            self.learn(found)
+            return found
+        return None
 
     def has(self, digest: Digest, /) -> bool:
         kind = self._manifests.kind(digest)
@@ -195,6 +209,8 @@ class Repository:
             return self.add(spool, Descriptor(OCTETS, digest, size))
 
     def _upload(self, stream: Readable, expected: Descriptor) -> None:
+        from imagekit.oci.uploads import Upload
+
         upload = Upload(self.endpoint, stream, expected, begun_at=self._begun.pop(expected.digest, ""))
         self.endpoint.check_kept(self.endpoint.patiently(upload.attempt), expected)
 

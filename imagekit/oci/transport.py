@@ -97,7 +97,7 @@ class Transport:
                 redirect=False,
                 retries=False,
                 preload_content=False,
-                timeout=Timeout(connect=CONNECT, read=answers.PACE),
+                timeout=Timeout(connect=CONNECT, read=None),
             )
             answer.url = url  # urllib3 keeps the path alone, and errors name the host
             return answer

@@ -16,14 +16,13 @@ from imagekit.content import Readable
 from imagekit.errors import NetworkError
 from imagekit.oci.answers import PassingError, StatusError, drain
 from imagekit.oci.blobs import MissingBlobError, VerifyingReader
-from imagekit.oci.documents import Descriptor
+from imagekit.oci.documents import OCTETS, Descriptor
 from imagekit.oci.endpoint import Endpoint
 from imagekit.oci.streams import Limited, Unclosed, rewinder, skip
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
 
-OCTETS = "application/octet-stream"
 PIECE = 32 << 20
 """Bytes of a PATCH: a third of what common proxies let through; the registry may ask for more."""
 _LARGEST_PIECE = 1 << 30

@@ -112,7 +112,7 @@ class _Reader:
         from imagekit.oci.registry import connected
 
         with connected(reference, cancellation=self._cancellation) as repository:
-            root = repository.resolve()
+            root = repository.fetch()
             images = {platform: image_for(repository, root, platform, called) for platform in platforms}
             for image in images.values():
                 copy(repository, layout, image.descriptor, workers=Workers(_JOBS, self._cancellation))

@@ -198,9 +198,9 @@ def test_hostile_files_are_refused(tmp_path, content):
 
 def test_a_glob_that_would_never_end_ends():
     policy = Policy(name="p", libraries={"linux": ("*a" * 120 + "b",)})
-    started = time.monotonic()
+    started = time.process_time()
     assert policy.unlisted_libraries(Platform("linux", "amd64"), ("a" * 4000,)) == ("a" * 4000,)
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
 
 
 MISTAKES = {

@@ -131,10 +131,10 @@ def test_a_bomb_stops_at_its_bound(tmp_path: Path) -> None:
     head = info("zeros")
     head.size = 1 << 30
     store, layer = layer_of(gzip.compress(head.tobuf()) + zeros * 3)
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(IntegrityError, match="becomes more than"):
         read_layer(store, layer, digest_of(b""), tmp_path, Wishes())
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
 
 
 def content(*paths: str, **links: str) -> Content:
@@ -162,9 +162,9 @@ def test_deletions_of_higher_layers(layers: list[Content], left: set[str]) -> No
 def test_many_deletions_take_no_long_time() -> None:
     lower = content(*(f"/d{number}/f" for number in range(50_000)))
     upper = content(*(f"/.wh.d{number}" for number in range(50_000)))
-    began = time.monotonic()
+    began = time.process_time()
     assert merged([lower, upper]) == {}
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize(

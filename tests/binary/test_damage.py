@@ -40,8 +40,8 @@ VALUES = (0, 1, 0x7FFFFFFF, 0xFFFFFFFF)
 
 
 def all_of(path: Path) -> tuple[BinaryFacts, ...]:
-    """Everything that this room can be asked of a file, in less than a second."""
-    begun = time.perf_counter()
+    """Everything that this room can be asked of a file, in less than a second of CPU time."""
+    begun = time.process_time()
     facts = read(path)
     for ask in (
         lambda: read_functions(path),
@@ -50,7 +50,7 @@ def all_of(path: Path) -> tuple[BinaryFacts, ...]:
     ):
         with suppress(FormatError):
             ask()
-    assert time.perf_counter() - begun < 1
+    assert time.process_time() - begun < 1
     for one in facts:
         if one.linkage == "broken":
             assert one.evidence["linkage"].offset is not None

@@ -139,7 +139,8 @@ def test_a_credential_helper_that_waits_is_ended_too(tmp_path: Path, monkeypatch
     assert not asked.exists() or not asked.read_bytes()
 
 
-MOMENTS = 40
+MOMENTS = 25
+"""Copies that a signal ends before they end themselves."""
 
 
 @pytest.mark.real
@@ -159,8 +160,10 @@ def test_a_copy_stopped_at_any_moment_ends_and_leaves_nothing(
     whole = time.monotonic() - start
     finished = {path: hash_file(path) for path in tmp_path.glob("*.tar")}
     _remove(tmp_path)
-    stopped = 0
-    for trial in range(MOMENTS):
+    stopped = trial = 0
+    while stopped < MOMENTS:
+        trial += 1
+        assert trial < 10 * MOMENTS, "hardly any signal comes in time"
         number = chance.choice(list(CODES))
         with begun(*words, cwd=tmp_path) as child:
             time.sleep(chance.uniform(0, whole))
@@ -174,13 +177,14 @@ def test_a_copy_stopped_at_any_moment_ends_and_leaves_nothing(
         if code:
             stopped += 1
             assert LAST.fullmatch(stderr.strip()), (trial, stderr)
+        else:  # the machine is less busy than it was
+            whole *= 0.9
         assert not [path for path in tmp_path.rglob(".*") if path.is_file()], trial
         for path in tmp_path.glob("*.tar"):
             assert hash_file(path) == finished[path], trial
         for path in tmp_path.glob("copy/blobs/sha256/*"):
             assert hash_file(path)[0] == f"sha256:{path.name}", trial
         _remove(tmp_path)
-    assert stopped > MOMENTS / 2
 
 
 def _remove(folder: Path) -> None:

@@ -227,11 +227,13 @@ class Fault:
 
     def __init__(self, method: str, path: str, answer: Answer, times: int = 1, *, early: bool = False) -> None:
         self.method, self.path, self.answer, self.left, self.early = method, re.compile(path), answer, times, early
+        self.met = False
 
     def meets(self, method: str, path: str, early: bool) -> bool:
         if self.left < 1 or method != self.method or not self.path.search(path) or early is not self.early:
             return False
         self.left -= 1
+        self.met = True
         return True
 
 

@@ -89,6 +89,13 @@ def simple_image(store: Memory, content: bytes) -> doc.Descriptor:
 def pull(scene: SimpleNamespace) -> None:
     reference = Reference.parse(f"{scene.little.host}/team/app:there")
     with connected(reference, cancellation=Cancellation()) as repository:
+        copy(repository, scene.layout, repository.fetch(), workers=Workers(3, Cancellation()))
+
+
+def pull_resolved(scene: SimpleNamespace) -> None:
+    """The same after a HEAD, as whoever only wants the digest asks."""
+    reference = Reference.parse(f"{scene.little.host}/team/app:there")
+    with connected(reference, cancellation=Cancellation()) as repository:
         copy(repository, scene.layout, repository.resolve(), workers=Workers(3, Cancellation()))
 
 
@@ -248,11 +255,13 @@ DENIED = b'{"errors":[{"code":"DENIED","message":"not yours"}]}'
 MANIFEST, BLOB, START, BLOB_PUT = "manifests/", r"blobs/sha256", r"blobs/uploads/$", r"blobs/uploads/\d"
 LAYER_PUT = rf"blobs/uploads/\d.*{hex_of(digest_of(LAYER))}"
 LATER = {"Retry-After": "1"}
+INVENTED = {"Docker-Content-Digest": "sha256:" + "0" * 64, "Content-Type": doc.MANIFEST}
+DIGEST = "sha256:[0-9a-f]{64}"
 Outcome = None | tuple[type[ImagekitError], str]
 
 PULLS: dict[str, tuple[Arrange, Outcome]] = {
     "401 without end": (never_enough, (NetworkError, "status 401")),
-    "429 once": (fault("HEAD", MANIFEST, of(429, LATER)), None),
+    "429 once": (fault("GET", MANIFEST, of(429, LATER)), None),
     "429 without end": (fault("GET", BLOB, of(429), FOREVER), (NetworkError, "status 429")),
     "429 for an hour": (fault("GET", BLOB, of(429, {"Retry-After": "3600"})), (NetworkError, "come back in 3600 s")),
     "429 until a date": (
@@ -266,7 +275,7 @@ PULLS: dict[str, tuple[Arrange, Outcome]] = {
     ),
     "503 with Retry-After": (fault("GET", MANIFEST, of(503, LATER)), None),
     "403 with words": (
-        lambda scene: [scene.little.fail(m, MANIFEST, of(403, {}, DENIED)(scene), FOREVER) for m in ("HEAD", "GET")],
+        fault("GET", MANIFEST, of(403, {}, DENIED), FOREVER),
         (NetworkError, "manifests/there: status 403: DENIED not yours"),
     ),
     "404 for a layer": (
@@ -277,7 +286,6 @@ PULLS: dict[str, tuple[Arrange, Outcome]] = {
         lambda scene: scene.little.manifests.pop("there"),
         (UnreadableError, "manifests/there: not there: status 404: UNKNOWN not here"),
     ),
-    "404 for a tag by HEAD alone": (fault("HEAD", MANIFEST, of(404)), None),
     "a reset instead of an answer": (fault("GET", BLOB, reset, 2), None),
     "a reset in the middle": (layer_fault(cut, 3), None),
     "a reset in the middle, always": (layer_fault(cut), (NetworkError, "blob sha256:")),
@@ -292,13 +300,12 @@ PULLS: dict[str, tuple[Arrange, Outcome]] = {
         (IntegrityError, "holds bytes of sha256:"),
     ),
     "a body without end": (layer_fault(gigabyte("x/y", said=False)), (IntegrityError, "longer than")),
-    "a manifest of other bytes": (another_manifest, (IntegrityError, "sha256:")),
     "a digest that the header invents": (
-        fault("HEAD", MANIFEST, of(200, {"Docker-Content-Digest": "sha256:" + "0" * 64, "Content-Type": doc.MANIFEST})),
-        (UnreadableError, "not there"),
+        fault("GET", MANIFEST, lambda scene: scene.answers.of(200, INVENTED, scene.raw)),
+        (IntegrityError, f"gave {DIGEST}, and calls it sha256:0000"),
     ),
     "no content type that we know": (
-        fault("HEAD", MANIFEST, of(200, {"Content-Type": "text/html"}), 9),
+        fault("GET", MANIFEST, lambda scene: scene.answers.of(200, {"Content-Type": "text/html"}, scene.raw)),
         None,
     ),
     "a page instead of a manifest": (
@@ -310,7 +317,7 @@ PULLS: dict[str, tuple[Arrange, Outcome]] = {
         (UnreadableError, "calls itself"),
     ),
     "a manifest of 1 GB": (
-        lambda scene: [scene.little.fail(m, MANIFEST, gigabyte(doc.MANIFEST, said=True)(scene), 9) for m in ("GET",)],
+        fault("GET", MANIFEST, gigabyte(doc.MANIFEST, said=True), 9),
         (UnreadableError, "more than"),
     ),
     "a manifest of 1 GB without a length": (
@@ -376,6 +383,19 @@ PULLS: dict[str, tuple[Arrange, Outcome]] = {
 }
 
 
+RESOLVED: dict[str, tuple[Arrange, Outcome]] = {
+    "429 once": (fault("HEAD", MANIFEST, of(429, LATER)), None),
+    "403 with words": (
+        lambda scene: [scene.little.fail(m, MANIFEST, of(403, {}, DENIED)(scene), FOREVER) for m in ("HEAD", "GET")],
+        (NetworkError, "manifests/there: status 403: DENIED not yours"),
+    ),
+    "404 by HEAD alone": (fault("HEAD", MANIFEST, of(404)), None),
+    "a manifest of other bytes": (another_manifest, (IntegrityError, "sha256:")),
+    "a digest that the header invents": (fault("HEAD", MANIFEST, of(200, INVENTED)), (UnreadableError, "not there")),
+    "no content type that we know": (fault("HEAD", MANIFEST, of(200, {"Content-Type": "text/html"}), 9), None),
+}
+
+
 PUSHES: dict[str, tuple[Arrange, Outcome]] = {
     "401 without end": (never_enough, (NetworkError, "status 401")),
     "429 with Retry-After": (fault("POST", START, of(429, LATER)), None),
@@ -429,6 +449,17 @@ PUSHES: dict[str, tuple[Arrange, Outcome]] = {
 def test_a_pull(scene, arrange, outcome):
     arrange(scene)
     judge(scene, pull, outcome)
+    see_what_came(scene, outcome)
+
+
+@pytest.mark.parametrize(("arrange", "outcome"), RESOLVED.values(), ids=RESOLVED)
+def test_a_pull_after_a_head(scene, arrange, outcome):
+    arrange(scene)
+    judge(scene, pull_resolved, outcome)
+    see_what_came(scene, outcome)
+
+
+def see_what_came(scene: SimpleNamespace, outcome: Outcome) -> None:
     if outcome is None:
         assert read_verified(scene.layout, scene.there)
         assert {each.media_type for each in missing(scene.layout, scene.there)} <= doc.FOREIGN_LAYERS
@@ -475,6 +506,7 @@ def judge(scene: SimpleNamespace, act: Callable, outcome: Outcome) -> None:
         assert told.isprintable()
         assert re.match(rf"(blob sha256:[0-9a-f]{{64}} from )?{scene.little.host}/team/app[: ]", told), told
         assert re.search(r"sha256:[0-9a-f]{64}|manifests?[ /](there|new)\b", told), told
+    assert all(each.met for each in scene.little.faults), "the fault was never met"
     assert time.monotonic() - began < SECONDS
     assert peak < BYTES
     no_secret_elsewhere(scene)

@@ -229,7 +229,7 @@ def image_in(little, build_image, content: bytes = b"program") -> doc.Descriptor
 def pulled(host: str, tag: str = "1.0") -> tuple[Memory, doc.Descriptor]:
     store = Memory()
     with connected(Reference.parse(f"{host}/team/app:{tag}"), cancellation=Cancellation()) as repository:
-        root = repository.resolve()
+        root = repository.fetch()
         copy(repository, store, root)
     return store, root
 
@@ -251,9 +251,9 @@ def test_a_mirror_is_asked_first(alone, little, little_registry, build_image):
 
 BROKEN_MIRRORS = {
     "empty": lambda *_: None,
-    "busy": lambda mirror, answers: mirror.fail("HEAD", "manifests", answers.of(503), times=99),
+    "busy": lambda mirror, answers: mirror.fail("GET", "manifests", answers.of(503), times=99),
     "of another site": lambda mirror, answers: mirror.fail(
-        "HEAD", "manifests", answers.of(302, {"Location": "https://10.0.0.1/"}), times=99
+        "GET", "manifests", answers.of(302, {"Location": "https://10.0.0.1/"}), times=99
     ),
     "gone": lambda mirror, _: mirror.close(),
 }
@@ -335,7 +335,16 @@ def test_a_mirror_that_lies_about_a_configuration_is_left_too(layered, answers, 
     assert [layered.mirror.host in said for said in caplog.messages] == [True]
 
 
-def test_a_mirror_that_lies_about_a_manifest_is_named(layered, answers, caplog):
+@pytest.mark.parametrize("digest", ["", "sha256:" + "0" * 64])
+def test_a_mirror_that_lies_about_a_manifest_is_named(layered, answers, caplog, digest):
+    lie = answers.of(200, {"Content-Type": doc.MANIFEST, "Docker-Content-Digest": digest}, b"{}")
+    layered.mirror.fail("GET", "manifests/1.0", lie, times=99)
+    assert sent_to("layout", layered).digest == layered.image.digest
+    assert [f"{layered.mirror.host}/team/app is asked no more" in said for said in caplog.messages] == [True]
+
+
+def test_a_mirror_without_the_tag_that_lies_about_its_digest_is_named(layered, answers, caplog):
+    layered.mirror.fail("GET", "manifests/1.0", answers.of(404), times=99)
     layered.mirror.fail("GET", layered.image.digest, answers.of(200, {"Content-Type": doc.MANIFEST}, b"{}"), times=99)
     assert sent_to("layout", layered).digest == layered.image.digest
     assert [f"{layered.mirror.host}/team/app is asked no more" in said for said in caplog.messages] == [True]
