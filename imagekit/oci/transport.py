@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 import imagekit
 from imagekit.content import Readable
 from imagekit.errors import NetworkError
-from imagekit.oci import answers
 from imagekit.oci.addresses import Kind, authority, joined, kind_of, may_lead, origin, shown_url, unencrypted
 from imagekit.oci.answers import PassingError, translated
 from imagekit.oci.connections import CONNECT, Watch, new_pools
