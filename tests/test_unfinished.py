@@ -19,7 +19,7 @@ from pathlib import Path
 from imagekit.content import whole_file, write_whole
 from imagekit.staging import staged
 from imagekit.unfinished import temporary_folder, uncut, undo, unfinished
-from imagekit.workers import run
+from imagekit.processes import run
 place = Path(sys.argv[1])
 ready = threading.Semaphore(0)
 

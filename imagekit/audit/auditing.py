@@ -13,8 +13,8 @@ from imagekit.audit.judge import Report, judge
 from imagekit.audit.policy import Policy
 from imagekit.audit.subject import Subject
 from imagekit.audit.subjects import Options, examine
+from imagekit.cancellation import Cancellation
 from imagekit.errors import ImagekitError, RefusedError, worst
-from imagekit.workers import Cancellation
 
 
 class Audited(msgspec.Struct, frozen=True):

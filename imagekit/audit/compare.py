@@ -6,9 +6,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from imagekit.audit.comparing.difference import Difference as Difference
+from imagekit.cancellation import Cancellation
 from imagekit.errors import UsageError
 from imagekit.oci.words import Kind, Word, parse
-from imagekit.workers import Cancellation
 
 
 def compare(one: str, other: str, cancellation: Cancellation | None = None) -> Difference:

@@ -25,13 +25,13 @@ from imagekit.bundle.document import (
     read_sums,
     sums_line,
 )
+from imagekit.cancellation import Cancellation
 from imagekit.content import Digest, whole_file
 from imagekit.errors import UsageError
 from imagekit.oci.blobs import BlobReader
 from imagekit.oci.choosing import Chosen, Stores, choose
 from imagekit.oci.hybrid import SUMS, Hybrid, pieces, plan
 from imagekit.oci.trees import walk
-from imagekit.workers import Cancellation
 
 SIGNATURE = ".asc"
 Sign = Callable[[bytes], bytes]

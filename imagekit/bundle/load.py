@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from imagekit.bundle.verify import Verified
+from imagekit.cancellation import Cancellation
 from imagekit.content import parse_json
 from imagekit.errors import UsageError
 from imagekit.oci.blobs import open_verified
@@ -20,7 +21,6 @@ from imagekit.oci.documents import CONTAINERD_NAME, REF_NAME, Descriptor, Index
 from imagekit.oci.referrers import TAG
 from imagekit.oci.store import Layout
 from imagekit.unfinished import remove_tree, unfinished
-from imagekit.workers import Cancellation
 
 _NAMES = (REF_NAME, CONTAINERD_NAME, TAG)
 

@@ -17,6 +17,7 @@ from imagekit.audit.policy import SCRATCH, Policy
 from imagekit.bundle.create import SIGNATURE
 from imagekit.bundle.document import DOCUMENT, LIST_LIMIT, VOLUMES, BundleDocument, describe, read_sums
 from imagekit.bundle.gate import judge_images, refuse
+from imagekit.cancellation import Cancellation
 from imagekit.content import Digest, hash_stream, parse_json
 from imagekit.errors import IntegrityError, UnreadableError, UsageError
 from imagekit.oci.documents import CONTAINERD_NAME, DOCUMENT_LIMIT, REF_NAME, Index, decode_index
@@ -26,7 +27,6 @@ from imagekit.oci.sealed import Opened, Sealed
 from imagekit.oci.trees import Tree, walk
 from imagekit.trust.openpgp import MAX_SIGNATURE, Signer
 from imagekit.trust.policy import Demand, TrustPolicy, check
-from imagekit.workers import Cancellation
 
 _AGAIN = "get the bundle again from who made it; nothing was loaded"
 T = TypeVar("T")

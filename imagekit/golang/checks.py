@@ -15,15 +15,16 @@ from pathlib import Path
 
 import msgspec
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import prepared
 from imagekit.errors import ToolError
 from imagekit.golang.arguments import mod_mode, selecting
 from imagekit.golang.environments import compile_environment
 from imagekit.golang.settings import GoSettings
 from imagekit.golang.toolchain import Toolchain, beside
+from imagekit.processes import Completed, run
 from imagekit.targets.target import Target
 from imagekit.text import line, plain
-from imagekit.workers import Cancellation, Completed, run
 
 _GENERATED = re.compile(rb"^// Code generated .* DO NOT EDIT\.\r?$", re.MULTILINE)
 _PACKAGE_CLAUSE = re.compile(rb"^package\s", re.MULTILINE)

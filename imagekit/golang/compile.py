@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from imagekit.cancellation import Cancellation
 from imagekit.errors import ConfigError, ToolError
 from imagekit.golang import arch, vcs
 from imagekit.golang.arguments import Main, build_argv, mod_mode
@@ -21,9 +22,10 @@ from imagekit.golang.environments import compile_environment
 from imagekit.golang.failures import failure
 from imagekit.golang.kept import Kept, Record, folder_of, held, is_kept, is_same_file, opened, place
 from imagekit.golang.settings import GoSettings
+from imagekit.processes import run
 from imagekit.targets.target import Target
 from imagekit.text import line
-from imagekit.workers import Cancellation, cpus, memory, run
+from imagekit.workers import cpus, memory
 
 _OWN = Main()
 """As the target says it."""

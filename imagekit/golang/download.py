@@ -10,9 +10,9 @@ import msgspec
 
 from imagekit.content import parse_json
 from imagekit.errors import ImagekitError, IntegrityError, NetworkError, ToolError
+from imagekit.processes import Completed
 from imagekit.text import plain
 from imagekit.unfinished import temporary_folder
-from imagekit.workers import Completed
 
 _SHOWN = 8
 """Lines of a failed go command that are shown."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
+from imagekit.cancellation import Cancellation
 from imagekit.errors import ToolError
-from imagekit.workers import Cancellation, run
+from imagekit.processes import run
 
 _WAYS = (
     ("unshare", "--net"),

@@ -23,10 +23,10 @@ from typing import BinaryIO
 
 import msgspec
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import Digest, canonical_json, digest_of, hash_file, hash_stream, hex_of, parse_json, write_whole
 from imagekit.targets.target import Target
 from imagekit.unfinished import remove_tree, unfinished
-from imagekit.workers import Cancellation
 
 _TICK = 0.02
 _MODE = 0o755

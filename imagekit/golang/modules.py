@@ -18,17 +18,18 @@ from pathlib import Path
 
 import msgspec
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import parse_json, write_whole
 from imagekit.errors import IntegrityError, UsageError
 from imagekit.golang.download import FetchedModule, failure, read_answer, scratch, words
 from imagekit.golang.published import PublishedModule, published
+from imagekit.processes import run
 from imagekit.source import gomod, gosum, vendored
 from imagekit.source.gomod import GoMod, GoWork, Replace
 from imagekit.source.gosum import GoSum
 from imagekit.source.modpath import escape_module
 from imagekit.source.weakness import Weakness
 from imagekit.text import plain
-from imagekit.workers import Cancellation, run
 
 __all__ = [
     "Fetched",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import prepared
 from imagekit.errors import ToolError
 from imagekit.golang import constraints
@@ -19,9 +20,10 @@ from imagekit.golang.arguments import Main, mod_mode, selecting
 from imagekit.golang.budget import pace
 from imagekit.golang.environments import compile_environment
 from imagekit.golang.settings import GoSettings
+from imagekit.processes import run
 from imagekit.targets.target import Target
 from imagekit.text import plain
-from imagekit.workers import Cancellation, cpus, memory, run
+from imagekit.workers import cpus, memory
 
 _DYNAMIC = re.compile(rb"^//go:cgo_import_dynamic[ \t]", re.MULTILINE)
 _LARGEST_SOURCE = 2 << 20

@@ -13,14 +13,15 @@ from pathlib import Path
 
 import msgspec
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import parse_json, write_whole
 from imagekit.errors import ImagekitError, IntegrityError, NetworkError, UsageError
 from imagekit.golang.download import FetchedModule, failure, read_answer, scratch
+from imagekit.processes import run
 from imagekit.source import dirhash, gomod, gosum
 from imagekit.source import published as source
 from imagekit.source.gosum import GoSum
 from imagekit.source.modpath import check_module, is_import_path, is_version
-from imagekit.workers import Cancellation, run
 
 _INFO_LIMIT = 1 << 20
 _NOT_THERE = ("404", "410", "403", "not found", "invalid version", "unknown revision", "unrecognized import path")

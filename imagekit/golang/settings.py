@@ -12,11 +12,12 @@ from pathlib import Path
 
 import msgspec
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import parse_json
 from imagekit.errors import ToolError
 from imagekit.golang.toolchain import Toolchain, of_root
+from imagekit.processes import run
 from imagekit.text import plain
-from imagekit.workers import Cancellation, run
 
 _CACHE_PROGRAM = "GOCACHEPROG"
 """Kept from `go env` too, which would start it."""

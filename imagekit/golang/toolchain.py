@@ -13,8 +13,9 @@ from pathlib import Path
 
 import msgspec
 
+from imagekit.cancellation import Cancellation
 from imagekit.errors import ToolError
-from imagekit.workers import Cancellation, run
+from imagekit.processes import run
 
 _INSTALL = "install Go (https://go.dev/dl/), or `pip install 'imagekit[go]'`"
 

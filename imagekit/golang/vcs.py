@@ -10,9 +10,10 @@ from pathlib import Path
 
 import msgspec
 
+from imagekit.cancellation import Cancellation
 from imagekit.errors import ToolError
+from imagekit.processes import run
 from imagekit.text import line
-from imagekit.workers import Cancellation, run
 
 _MARKERS = ((".git", "git"), (".hg", "hg"), (".svn", "svn"), (".bzr", "bzr"), (".fslckout", "fossil"))
 """The entry that makes a folder a working copy, and the program Go asks (cmd/go/internal/vcs)."""

@@ -15,9 +15,9 @@ from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import CHUNK
 from imagekit.oci import answers
-from imagekit.workers import Cancellation
 
 if TYPE_CHECKING:
     import ssl

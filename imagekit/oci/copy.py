@@ -6,13 +6,14 @@ import io
 from collections.abc import Iterator
 from functools import partial
 
+from imagekit.cancellation import Cancellation
 from imagekit.oci.blobs import BlobReader, BlobStore, Gathered, Mounting, Sorting, WrongBytesError, lives_elsewhere
 from imagekit.oci.documents import Descriptor
 from imagekit.oci.parts import sweep
 from imagekit.oci.store import Layout
 from imagekit.oci.streams import OnDemand
 from imagekit.oci.trees import walk
-from imagekit.workers import Cancellation, Checked, Workers
+from imagekit.workers import Checked, Workers
 
 
 def copy(

@@ -11,9 +11,10 @@ import shutil
 
 import msgspec
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import parse_json
 from imagekit.errors import ToolError
-from imagekit.workers import Cancellation, Completed, OutputError, run
+from imagekit.processes import Completed, OutputError, run
 
 SECONDS = 60.0
 LIMIT = 64 << 10

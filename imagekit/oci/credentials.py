@@ -9,10 +9,10 @@ from pathlib import Path
 
 import msgspec
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import parse_json
 from imagekit.errors import UsageError
 from imagekit.oci.credential_helper import Helper
-from imagekit.workers import Cancellation
 
 HUB = "docker.io"
 HUB_KEY = "https://index.docker.io/v1/"

@@ -12,11 +12,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
+from imagekit.cancellation import Cancellation
 from imagekit.errors import ToolError
 from imagekit.oci import tar
 from imagekit.oci.engine import CONTRACT, EngineImage, EnginePlugin, EngineVersion
 from imagekit.text import line
-from imagekit.workers import Cancellation
 
 _LOADED = re.compile(r"Loaded image(?:\(s\)| ID)?: (\S+)\s*")
 _PATIENCE = 600

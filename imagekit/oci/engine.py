@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from imagekit.cancellation import Cancellation
 from imagekit.errors import ToolError, UsageError
 from imagekit.text import line
-from imagekit.workers import Cancellation
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, suppress
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import Digest
 from imagekit.errors import UsageError
 from imagekit.oci.blobs import MissingBlobError
@@ -13,7 +14,7 @@ from imagekit.oci.opening import open_saved
 from imagekit.oci.places import Place
 from imagekit.oci.reports import ListedImage
 from imagekit.oci.words import Kind, Word
-from imagekit.workers import Cancellation, Workers
+from imagekit.workers import Workers
 
 _MOST_ASKED = 200
 """Tags whose digest a registry is asked for."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from imagekit.workers import Cancellation
+from imagekit.cancellation import Cancellation
 
 _TICK = 0.02
 

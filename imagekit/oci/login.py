@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import parse_json, write_whole
 from imagekit.errors import NetworkError, UsageError
 from imagekit.oci.answers import PassingError, StatusError, drain, failure
@@ -25,7 +26,6 @@ from imagekit.oci.hosts import load_registries
 from imagekit.oci.reference import Reference, without_account
 from imagekit.oci.registry import settle
 from imagekit.oci.transport import Transport
-from imagekit.workers import Cancellation
 
 _NO_ENTRY = (401, 403)
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import msgspec
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import Digest
 from imagekit.errors import IntegrityError, UnreadableError
 from imagekit.oci.blobs import BlobReader, lives_elsewhere, open_verified, read_verified
@@ -17,7 +18,6 @@ from imagekit.oci.inflate import Inflated
 from imagekit.oci.opening import Parcel
 from imagekit.oci.reports import Check
 from imagekit.oci.trees import Runnable, runnables
-from imagekit.workers import Cancellation
 
 _KINDS = {
     FILE: "file",

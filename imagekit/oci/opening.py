@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import Digest
 from imagekit.errors import NetworkError, UnreadableError, UsageError
 from imagekit.oci.blobs import BlobReader
@@ -16,7 +17,7 @@ from imagekit.oci.documents import REF_NAME, Descriptor
 from imagekit.oci.hybrid import NamedImage
 from imagekit.oci.places import Place
 from imagekit.oci.words import Kind, Word
-from imagekit.workers import Ahead, Cancellation, Workers
+from imagekit.workers import Ahead, Workers
 
 if TYPE_CHECKING:
     from imagekit.oci.repository import Repository

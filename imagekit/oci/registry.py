@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
+from imagekit.cancellation import Cancellation
 from imagekit.errors import NetworkError
 from imagekit.oci.answers import PassingError, about, drain
 from imagekit.oci.blobs import BlobReader, read_verified
@@ -16,7 +17,7 @@ from imagekit.oci.reference import Reference, check_tag, is_loopback
 from imagekit.oci.repository import Repository
 from imagekit.oci.transport import Transport
 from imagekit.oci.trees import walk
-from imagekit.workers import Cancellation, Workers
+from imagekit.workers import Workers
 
 CONNECTIONS = 4
 """Transfers at a time."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import Digest
 from imagekit.errors import NetworkError, UnreadableError, UsageError
 from imagekit.oci.answers import StatusError
@@ -23,7 +24,7 @@ from imagekit.oci.referring import subject_of
 from imagekit.oci.repository import Repository
 from imagekit.oci.store import Layout
 from imagekit.oci.trees import walk
-from imagekit.workers import Cancellation, Workers
+from imagekit.workers import Workers
 
 _NO_TAG_DELETION = frozenset({400, 404, 405, 415, 501})
 _MOST_TAGS = 10_000

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import Digest, whole_file
 from imagekit.errors import ToolError, UsageError
 from imagekit.oci.blobs import BlobReader
@@ -25,7 +26,7 @@ from imagekit.oci.store import Layout
 from imagekit.oci.trees import Runnable, runnables
 from imagekit.oci.words import Kind, Word
 from imagekit.platform import Platform
-from imagekit.workers import Cancellation, Workers, prefetched
+from imagekit.workers import Workers, prefetched
 
 JOBS = 4
 _PLACES = "oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], docker:REF, podman:REF or HOST/REPO:TAG"

@@ -17,6 +17,7 @@ from typing import BinaryIO, Self
 
 import msgspec
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import (
     CHUNK,
     Digest,
@@ -44,7 +45,6 @@ from imagekit.oci.files import cloned, linked, open_regular, write_all
 from imagekit.oci.locks import locked
 from imagekit.oci.parts import Part, begun
 from imagekit.text import line
-from imagekit.workers import Cancellation
 
 __all__ = [
     "BlobReader",

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
 import imagekit
+from imagekit.cancellation import Cancellation
 from imagekit.content import Readable
 from imagekit.errors import NetworkError
 from imagekit.oci.addresses import Kind, authority, joined, kind_of, may_lead, origin, shown_url, unencrypted
@@ -19,7 +20,6 @@ from imagekit.oci.answers import PassingError, translated
 from imagekit.oci.connections import CONNECT, Watch, new_pools
 from imagekit.oci.hosts import Registries
 from imagekit.oci.reference import is_loopback
-from imagekit.workers import Cancellation
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager

@@ -16,6 +16,7 @@ from imagekit.audit.subjects.layers import Content, read_layer
 from imagekit.audit.subjects.merging import merged
 from imagekit.audit.subjects.program import Wishes
 from imagekit.audit.subjects.unpacking import Image, Unpacked
+from imagekit.cancellation import Cancellation
 from imagekit.content import Digest, hex_of, parse_json
 from imagekit.image import lock as locks
 from imagekit.image.bases import CONTEXT, LAYOUT, SCRATCH, Base, Standing, image_for, indexes, layers_of, open_layout
@@ -33,7 +34,7 @@ from imagekit.pipeline.ground import Ground
 from imagekit.pipeline.inspecting import FORMAT, remember
 from imagekit.platform import Platform
 from imagekit.unfinished import temporary_folder
-from imagekit.workers import Cancellation, Workers
+from imagekit.workers import Workers
 
 _JOBS = 4
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 
+from imagekit.cancellation import Cancellation
 from imagekit.errors import ToolError
 from imagekit.golang.checks import Check, CheckFailure, run_checks
 from imagekit.pipeline.ground import Ground
 from imagekit.pipeline.progress import Event, Phase
 from imagekit.pipeline.ready import Ready
 from imagekit.pipeline.sources import Sources
-from imagekit.workers import Cancellation
 
 _SHOWN = 50
 

@@ -8,6 +8,7 @@ from functools import partial
 
 import msgspec
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import hash_file
 from imagekit.golang.artifact import Artifact
 from imagekit.golang.budget import plan
@@ -17,7 +18,7 @@ from imagekit.pipeline.ground import Ground
 from imagekit.pipeline.judging import Learned, learn
 from imagekit.pipeline.ready import Ready
 from imagekit.text import prepare_templates
-from imagekit.workers import Ahead, Cancellation, Workers
+from imagekit.workers import Ahead, Workers
 
 _SURELY_LINKING = 0.2
 """Seconds after which a `go build` has found something to do; where it finds nothing it is over by then or soon."""

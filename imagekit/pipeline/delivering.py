@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import whole_file
 from imagekit.errors import ToolError, UsageError
 from imagekit.oci.documents import REF_NAME
@@ -16,7 +17,6 @@ from imagekit.oci.store import Layout
 from imagekit.pipeline.job import Built
 from imagekit.pipeline.shipping import ShippedImage
 from imagekit.platform import Platform
-from imagekit.workers import Cancellation
 
 if TYPE_CHECKING:
     from imagekit.oci.engine import Engine

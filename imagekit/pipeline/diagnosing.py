@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 import imagekit
+from imagekit.cancellation import Cancellation
 from imagekit.config import read, targets_of
 from imagekit.errors import ImagekitError, UsageError
 from imagekit.golang import zig
@@ -26,10 +27,10 @@ from imagekit.pipeline.diagnosis import Found, Patient, State, first_line
 from imagekit.pipeline.lacking import look_for_modules
 from imagekit.pipeline.pruning import size_of
 from imagekit.pipeline.reaching import credentials, engine, network
+from imagekit.processes import run
 from imagekit.source import git as repository
 from imagekit.targets.target import Cgo
 from imagekit.targets.templating import context_of
-from imagekit.workers import Cancellation, run
 
 
 def diagnose(given: Path | None, cache: Path, *, offline: bool, cancellation: Cancellation) -> Iterator[Found]:

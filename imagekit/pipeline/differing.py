@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 
 from imagekit.binary.variables import set_variables
+from imagekit.cancellation import Cancellation
 from imagekit.oci.documents import REF_NAME
 from imagekit.oci.store import Layout
 from imagekit.text import line
-from imagekit.workers import Cancellation
 
 _MOST = 10
 _WIDTH = 200

@@ -8,12 +8,12 @@ import msgspec
 
 from imagekit.audit.finding import Skip
 from imagekit.audit.subject import Subject
+from imagekit.cancellation import Cancellation
 from imagekit.image.bases import SCRATCH, Base
 from imagekit.image.recipe import Recipe
 from imagekit.oci.blobs import BlobReader
 from imagekit.pipeline.ground import Ground
 from imagekit.platform import Platform
-from imagekit.workers import Cancellation
 
 
 class Foundation(msgspec.Struct, frozen=True):

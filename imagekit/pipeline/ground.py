@@ -14,6 +14,7 @@ import msgspec
 
 from imagekit.audit import policy as policies
 from imagekit.audit.policy import Policy
+from imagekit.cancellation import Cancellation
 from imagekit.config import Config, images_of, read, targets_of
 from imagekit.errors import ConfigError, UsageError
 from imagekit.golang.settings import GoSettings, read_settings
@@ -28,7 +29,6 @@ from imagekit.source.git import GitState, read_state
 from imagekit.targets.listing import chosen
 from imagekit.targets.target import Target
 from imagekit.targets.templating import Cell, TemplateContext, context_of, fill
-from imagekit.workers import Cancellation
 
 
 class Surroundings(msgspec.Struct, frozen=True):

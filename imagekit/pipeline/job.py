@@ -10,6 +10,7 @@ import msgspec
 
 from imagekit.audit.finding import Finding
 from imagekit.audit.judge import Report, judge
+from imagekit.cancellation import Cancellation
 from imagekit.pipeline.compiling import Compiled, compile_all
 from imagekit.pipeline.foundation import Foundations, lay
 from imagekit.pipeline.ground import Ground
@@ -21,7 +22,7 @@ from imagekit.pipeline.shipping import Passed, Shipped
 from imagekit.pipeline.sources import Sources, gather
 from imagekit.pipeline.writing import write
 from imagekit.source.weakness import Weakness
-from imagekit.workers import Cancellation, Workers
+from imagekit.workers import Workers
 
 
 class Refusal(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from imagekit.audit.finding import Finding
 from imagekit.audit.listed import graph_of, obstacles
 from imagekit.audit.subject import Expected, Source, Subject, Vcs
 from imagekit.binary.facts import GoModule
+from imagekit.cancellation import Cancellation
 from imagekit.content import canonical_json, digest_of, hex_of, parse_json
 from imagekit.golang.compile import unstripped_twin
 from imagekit.golang.failures import CompileFailure
@@ -25,7 +26,6 @@ from imagekit.pipeline.ready import Ready
 from imagekit.pipeline.xvalues import Checked, check_values
 from imagekit.sbom.edges import STDLIB, module_imports
 from imagekit.source import gosum
-from imagekit.workers import Cancellation
 
 
 class Learned(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from imagekit.cancellation import Cancellation
 from imagekit.errors import ImagekitError
 from imagekit.golang import modules
 from imagekit.golang.arguments import mod_mode
@@ -12,7 +13,6 @@ from imagekit.golang.environments import fetch_environment
 from imagekit.golang.published import published
 from imagekit.golang.settings import GoSettings, read_settings
 from imagekit.pipeline.diagnosis import Found, Patient, State, first_line
-from imagekit.workers import Cancellation
 
 
 def look_for_modules(patient: Patient, cancellation: Cancellation) -> Iterator[Found]:

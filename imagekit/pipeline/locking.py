@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from imagekit.cancellation import Cancellation
 from imagekit.config import read
 from imagekit.image.bases import LAYOUT, SCRATCH
 from imagekit.image.lock import Lock
 from imagekit.oci.reference import Reference
-from imagekit.workers import Cancellation
 
 
 def resolve(given: Path | None, cancellation: Cancellation) -> tuple[Path, Lock]:

@@ -27,9 +27,9 @@ from imagekit.targets.target import Target
 from imagekit.targets.templating import TemplateContext
 
 if TYPE_CHECKING:
+    from imagekit.cancellation import Cancellation
     from imagekit.pipeline.job import Outcome
     from imagekit.pipeline.progress import Event
-    from imagekit.workers import Cancellation
 
 FILE = "part.json"
 SCHEMA = "urn:imagekit:part:v1"

@@ -17,6 +17,7 @@ import msgspec
 
 import imagekit
 from imagekit.audit.finding import Severity
+from imagekit.cancellation import Cancellation
 from imagekit.errors import IntegrityError, ToolError, UnreadableError, UsageError
 from imagekit.golang.isolation import isolation
 from imagekit.image import lock as locks
@@ -33,7 +34,6 @@ from imagekit.targets.target import Cgo
 from imagekit.text import line
 from imagekit.trust.provenance import Parameters, Provenance, Source
 from imagekit.unfinished import temporary_folder
-from imagekit.workers import Cancellation
 
 if TYPE_CHECKING:
     from imagekit.trust.statement import Resource

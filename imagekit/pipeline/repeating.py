@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from imagekit.cancellation import Cancellation
 from imagekit.errors import IntegrityError, ToolError
 from imagekit.golang.settings import GoSettings, read_settings
 from imagekit.golang.toolchain import find
@@ -23,10 +24,10 @@ from imagekit.pipeline.differing import changed_sources, explained, telling
 from imagekit.pipeline.ground import Ground
 from imagekit.pipeline.request import Request
 from imagekit.pipeline.shipping import SUMS
+from imagekit.processes import run
 from imagekit.staging import wrapper_of
 from imagekit.text import plain
 from imagekit.unfinished import temporary_folder
-from imagekit.workers import Cancellation, run
 
 _SHOWN = 40
 _OTHER_UMASK = 'case $(umask) in *077) umask 022 ;; *) umask 077 ;; esac; exec "$@"'

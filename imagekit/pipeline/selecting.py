@@ -7,6 +7,7 @@ from functools import partial
 
 import msgspec
 
+from imagekit.cancellation import Cancellation
 from imagekit.errors import UsageError
 from imagekit.golang.packages import Packages
 from imagekit.pipeline.ground import Ground
@@ -14,7 +15,7 @@ from imagekit.pipeline.judging import listing
 from imagekit.pipeline.ready import Ready
 from imagekit.pipeline.sources import gather
 from imagekit.targets.target import Target
-from imagekit.workers import Cancellation, Workers
+from imagekit.workers import Workers
 
 
 def list_files(ground: Ground, targets: Sequence[Target], cancellation: Cancellation) -> tuple[Packages, ...]:

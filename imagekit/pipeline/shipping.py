@@ -12,6 +12,7 @@ import msgspec
 
 from imagekit.audit.judge import Report
 from imagekit.audit.report import audit_json
+from imagekit.cancellation import Cancellation
 from imagekit.content import Digest, digest_of, hash_file, hex_of, write_whole
 from imagekit.errors import IntegrityError
 from imagekit.image.archives import program_entry, write_archive
@@ -37,7 +38,7 @@ from imagekit.pipeline.manifest import Listed, artifacts_json
 from imagekit.pipeline.ready import Ready
 from imagekit.platform import Platform
 from imagekit.text import json_array
-from imagekit.workers import Cancellation, Workers
+from imagekit.workers import Workers
 
 SUMS = "SHA256SUMS"
 LOCAL = "imagekit.local"

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from imagekit.binary.facts import GoModule
+from imagekit.cancellation import Cancellation
 from imagekit.errors import UnreadableError
 from imagekit.golang import modules, published
 from imagekit.golang.arguments import mod_mode
@@ -21,7 +22,6 @@ from imagekit.source.git import GitState
 from imagekit.source.weakness import Weakness
 from imagekit.source.weaknesses import weaknesses
 from imagekit.targets.target import Target
-from imagekit.workers import Cancellation
 
 
 class Sources(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ import msgspec
 import imagekit
 from imagekit.audit.judge import Report
 from imagekit.audit.report import audit_json
+from imagekit.cancellation import Cancellation
 from imagekit.content import Digest, canonical_json, digest_of, hash_file, hex_of, parse_json
 from imagekit.image import rootfs
 from imagekit.image.assemble import compression_of
@@ -24,7 +25,7 @@ from imagekit.pipeline.inspecting import remember
 from imagekit.pipeline.parts import config_digest
 from imagekit.pipeline.shipping import SUMS, Passed, Shipped, ship
 from imagekit.staging import GITIGNORE, staged
-from imagekit.workers import Cancellation, Workers
+from imagekit.workers import Workers
 
 _LARGEST = 64 << 20
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import msgspec
 
+from imagekit.cancellation import Cancellation
 from imagekit.errors import ToolError, UnreadableError
 from imagekit.source.git import STEERING, git
 from imagekit.text import line, plain
-from imagekit.workers import Cancellation
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _PROTOCOLS = "https:ssh"

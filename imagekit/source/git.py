@@ -14,9 +14,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
+from imagekit.cancellation import Cancellation
 from imagekit.errors import ToolError
+from imagekit.processes import Completed, run
 from imagekit.source.modpath import is_version, version_key
-from imagekit.workers import Cancellation, Completed, run
 
 STEERING = frozenset(
     ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE", "GIT_COMMON_DIR")

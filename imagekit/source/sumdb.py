@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import write_whole
 from imagekit.errors import IntegrityError, NetworkError, UsageError
 from imagekit.source.gosum import GoSum, Key
@@ -22,7 +23,6 @@ from imagekit.source.note import VerifierKey
 from imagekit.source.proxy import Web, database_base
 from imagekit.source.sumlog import Client, Unreached
 from imagekit.source.weakness import Weakness
-from imagekit.workers import Cancellation
 
 KEY_FILE = "src/cmd/go/internal/modfetch/key.go"
 """Below GOROOT: the keys of the databases that Go knows by name."""

@@ -21,13 +21,13 @@ from typing import TypeVar
 
 import msgspec
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import parse_json, write_whole
 from imagekit.errors import IntegrityError, NetworkError
 from imagekit.source import proxy, tlog
 from imagekit.source.modpath import escape_module
 from imagekit.source.note import VerifierKey, open_note
 from imagekit.source.tlog import Record, Tile, Tree
-from imagekit.workers import Cancellation
 
 LOOKUP_LIMIT = 64 << 10
 """Bytes of a lookup's answer; real ones have about 500."""

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from imagekit.cancellation import Cancellation
 from imagekit.errors import ConfigError, ImagekitError, IntegrityError, ToolError, UsageError
+from imagekit.processes import run
 from imagekit.text import line
 from imagekit.unfinished import temporary_folder
-from imagekit.workers import Cancellation, run
 
 if TYPE_CHECKING:
     from pysequoia import Cert

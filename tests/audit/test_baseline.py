@@ -19,6 +19,7 @@ from imagekit.audit.report import audit_json
 from imagekit.audit.subject import Subject
 from imagekit.audit.subjects import Options
 from imagekit.binary.facts import BinaryFacts, Linkage
+from imagekit.cancellation import Cancellation
 from imagekit.errors import (
     ImagekitError,
     IntegrityError,
@@ -26,7 +27,6 @@ from imagekit.errors import (
     ToolError,
     UnreadableError,
 )
-from imagekit.workers import Cancellation
 
 TODAY = datetime.date(2026, 11, 24)
 SKIP = Skip("image:linux/arm64", "no such blob")

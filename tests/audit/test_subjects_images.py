@@ -13,11 +13,11 @@ import pytest
 
 from imagekit.audit.finding import Finding, Skip
 from imagekit.audit.subjects import Examined, Options, Wishes, examine
+from imagekit.cancellation import Cancellation
 from imagekit.content import Digest, digest_of
 from imagekit.oci import documents as doc
 from imagekit.oci.store import Layout, put
 from imagekit.platform import Platform
-from imagekit.workers import Cancellation
 
 PROGRAM = Path("/bin/true").resolve().read_bytes()
 IN_TOTO = "application/vnd.in-toto+json"

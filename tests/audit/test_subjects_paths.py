@@ -19,10 +19,10 @@ import pytest
 from imagekit.audit.subjects import Examined, Options, Wishes, examine
 from imagekit.audit.subjects.processes import each
 from imagekit.binary.facts import Linkage
+from imagekit.cancellation import Cancellation
 from imagekit.content import digest_of
 from imagekit.errors import StoppedError, ToolError, UnreadableError, UsageError
 from imagekit.oci.words import Kind, parse
-from imagekit.workers import Cancellation
 
 PROGRAM = Path("/bin/true").resolve()
 WASM = b"\0asm\x01\0\0\0" + bytes(40)

@@ -19,6 +19,7 @@ import pytest
 from imagekit.bundle.create import Created, create
 from imagekit.bundle.load import load
 from imagekit.bundle.verify import verify
+from imagekit.cancellation import Cancellation
 from imagekit.cli.main import main
 from imagekit.errors import IntegrityError, ToolError, UsageError
 from imagekit.oci.blobs import read_verified
@@ -27,7 +28,6 @@ from imagekit.oci.engine import Engine, find_engine
 from imagekit.oci.layers import Entry
 from imagekit.oci.store import Layout
 from imagekit.trust import policy as trust_policy
-from imagekit.workers import Cancellation
 
 pytestmark = pytest.mark.real
 MakeLayout = Callable[..., Path]

@@ -15,6 +15,7 @@ import jsonschema
 import msgspec
 import pytest
 
+from imagekit.cancellation import Cancellation
 from imagekit.cli.main import main
 from imagekit.oci import documents as doc
 from imagekit.oci.layers import Entry, write_layer
@@ -23,7 +24,6 @@ from imagekit.oci.store import BlobStore, Layout, put, read_verified
 from imagekit.oci.trees import walk
 from imagekit.oci.words import parse
 from imagekit.platform import Platform
-from imagekit.workers import Cancellation
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs/schema"
 LAST = re.compile(r"imagekit: exit (\d+): (.*)")

@@ -21,7 +21,8 @@ import imagekit.cli.main as main
 from imagekit.cli.stopping import SWITCH, limit_time
 from imagekit.content import whole_file
 from imagekit.errors import ToolError
-from imagekit.workers import Workers, prefetched, run, waited
+from imagekit.processes import run
+from imagekit.workers import Workers, prefetched, waited
 place = Path(sys.argv[1])
 
 def ready(): (place / "ready").write_text("")

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import hash_file
 from imagekit.errors import ConfigError, StoppedError, ToolError
 from imagekit.golang.arguments import Main
@@ -26,7 +27,6 @@ from imagekit.golang.packages import list_packages
 from imagekit.golang.settings import GoSettings
 from imagekit.golang.toolchain import Toolchain
 from imagekit.targets.target import Cgo, Ldflags, Target, XValue
-from imagekit.workers import Cancellation
 
 pytestmark = pytest.mark.real
 Make = Callable[..., Target]

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from imagekit.cancellation import Cancellation
 from imagekit.errors import ToolError
 from imagekit.golang.isolation import isolation
-from imagekit.workers import Cancellation
 
 ASK = "import socket,sys; socket.create_connection(('127.0.0.1', int(sys.argv[1])), 5)"
 

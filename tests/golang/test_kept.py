@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import hash_file
 from imagekit.errors import StoppedError
 from imagekit.golang.kept import Kept, Record, folder_of, held, is_kept, is_same_file, opened, place
 from imagekit.targets.target import Ldflags, Target, XValue
-from imagekit.workers import Cancellation
 
 Make = Callable[..., Target]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import hash_file
 from imagekit.golang.arch import default_level
 from imagekit.image.assemble import Assembled, assemble
@@ -20,7 +21,7 @@ from imagekit.image.shipped import Program
 from imagekit.image.words import Origin
 from imagekit.oci.blobs import BlobStore
 from imagekit.platform import Platform
-from imagekit.workers import Cancellation, Workers
+from imagekit.workers import Workers
 
 GOLDEN = Path(__file__).parent / "golden"
 CREATED = 1700000000

@@ -10,11 +10,11 @@ import pytest
 from urllib3 import HTTPConnectionPool, exceptions
 from urllib3.connection import HTTPConnection
 
+from imagekit.cancellation import Cancellation
 from imagekit.errors import UsageError
 from imagekit.oci.answers import PassingError, translated
 from imagekit.oci.reference import Reference
 from imagekit.oci.registry import connected
-from imagekit.workers import Cancellation
 
 
 class Plain(HTTPConnection):

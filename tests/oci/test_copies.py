@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
+from imagekit.cancellation import Cancellation
 from imagekit.errors import UnreadableError, UsageError
 from imagekit.oci import documents as doc
 from imagekit.oci.blobs import put
@@ -23,7 +24,6 @@ from imagekit.oci.sending import send
 from imagekit.oci.store import Layout
 from imagekit.oci.trees import runnables
 from imagekit.oci.words import parse
-from imagekit.workers import Cancellation
 
 pytestmark = pytest.mark.real
 SBOM = "application/spdx+json"

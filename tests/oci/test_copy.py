@@ -8,13 +8,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from imagekit.cancellation import Cancellation
 from imagekit.errors import IntegrityError, StoppedError, UnreadableError
 from imagekit.oci import documents as doc
 from imagekit.oci.blobs import MissingBlobError, read_verified
 from imagekit.oci.copy import copy, missing
 from imagekit.oci.store import Layout, Memory, put
 from imagekit.oci.trees import runnables, walk
-from imagekit.workers import Cancellation, Workers
+from imagekit.workers import Workers
 
 PLATFORMS = ("linux/amd64", "linux/arm64", "linux/arm/v7")
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from imagekit.cancellation import Cancellation
 from imagekit.errors import StoppedError, ToolError, UsageError
 from imagekit.oci import credential_helper
 from imagekit.oci.credentials import Credentials, find_credentials
-from imagekit.workers import Cancellation
 
 HOST = "registry.example:5000"
 PAIR = base64.b64encode(b"me:pa:ss").decode()

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from imagekit.cancellation import Cancellation
 from imagekit.cli.main import main
 from imagekit.errors import IntegrityError, StoppedError, ToolError, UsageError
 from imagekit.oci.blobs import read_verified
@@ -21,7 +22,6 @@ from imagekit.oci.documents import Descriptor, Index, decode_manifest
 from imagekit.oci.engine import CONTRACT, Engine, find_engine, origin_of
 from imagekit.oci.hybrid import NamedImage, pieces, plan
 from imagekit.oci.store import Layout
-from imagekit.workers import Cancellation
 
 pytestmark = pytest.mark.real
 LIMITS = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")

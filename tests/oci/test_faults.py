@@ -20,6 +20,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import digest_of, hex_of
 from imagekit.errors import ImagekitError, IntegrityError, NetworkError, UnreadableError
 from imagekit.oci import answers as reading
@@ -29,7 +30,7 @@ from imagekit.oci.copy import copy, missing
 from imagekit.oci.reference import Reference
 from imagekit.oci.registry import connected, push
 from imagekit.oci.store import Layout, Memory, put
-from imagekit.workers import Cancellation, Workers
+from imagekit.workers import Workers
 
 pytestmark = pytest.mark.real
 

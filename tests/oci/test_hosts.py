@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import digest_of
 from imagekit.errors import ConfigError, IntegrityError, NetworkError, UsageError
 from imagekit.oci import documents as doc
@@ -33,7 +34,6 @@ from imagekit.oci.store import Memory
 from imagekit.oci.tls import certificates_folder
 from imagekit.oci.transport import Transport
 from imagekit.oci.words import parse
-from imagekit.workers import Cancellation
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from imagekit.bundle.create import create
+from imagekit.cancellation import Cancellation
 from imagekit.cli.main import main
 from imagekit.content import digest_of
 from imagekit.oci import documents as doc
@@ -22,7 +23,6 @@ from imagekit.oci.reference import Reference
 from imagekit.oci.referrers import TAG
 from imagekit.oci.registry import push
 from imagekit.oci.store import Layout
-from imagekit.workers import Cancellation
 
 
 class Ended(NamedTuple):

@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import digest_of
 from imagekit.errors import ToolError
 from imagekit.oci import documents as doc
@@ -38,7 +39,6 @@ from imagekit.oci.sending import send
 from imagekit.oci.store import Layout
 from imagekit.oci.trees import runnables, walk
 from imagekit.oci.words import parse
-from imagekit.workers import Cancellation
 
 pytestmark = pytest.mark.real
 SEED = 20261130

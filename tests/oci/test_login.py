@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from imagekit.cancellation import Cancellation
 from imagekit.errors import NetworkError, ToolError, UsageError
 from imagekit.oci.credentials import Credentials, find_credentials
 from imagekit.oci.login import check_account, forget, keep, registry_host, verify
-from imagekit.workers import Cancellation
 
 HOST = "registry.example:5000"
 ACCOUNT = Credentials("me", "pa:ss")

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import Digest, digest_of, hex_of
 from imagekit.errors import IntegrityError, NetworkError, StoppedError
 from imagekit.oci import documents as doc
@@ -24,7 +25,6 @@ from imagekit.oci.opening import Parcel
 from imagekit.oci.parts import WORTH, begun, sweep
 from imagekit.oci.removing import from_layout
 from imagekit.oci.store import Layout, Memory
-from imagekit.workers import Cancellation
 
 CONTENT = bytes(range(256)) * (5 * WORTH // 256) + b"end"
 BLOB = doc.Descriptor("x/y", digest_of(CONTENT), len(CONTENT))

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import hex_of
 from imagekit.errors import NetworkError, UnreadableError
 from imagekit.oci import documents as doc
@@ -14,7 +15,6 @@ from imagekit.oci.blobs import MissingBlobError
 from imagekit.oci.reference import Reference
 from imagekit.oci.registry import connected, push
 from imagekit.oci.store import Memory, put, read_verified
-from imagekit.workers import Cancellation
 
 TYPES = ("application/spdx+json", "application/vnd.in-toto+json", "application/spdx+json")
 

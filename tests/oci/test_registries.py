@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import digest_of, hex_of
 from imagekit.errors import NetworkError
 from imagekit.oci import documents as doc
@@ -25,7 +26,7 @@ from imagekit.oci.reference import Reference
 from imagekit.oci.registry import connected, push
 from imagekit.oci.store import Layout, Memory, put
 from imagekit.oci.uploads import Upload
-from imagekit.workers import Cancellation, Workers
+from imagekit.workers import Workers
 
 pytestmark = pytest.mark.real
 ACCOUNT = "me:$2b$04$HoDgeR2rGS.McRDnjpa9R.dnKIgMINdiIddwn9S08AuB6XyNtcVUy\n"

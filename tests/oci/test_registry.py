@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import digest_of
 from imagekit.errors import IntegrityError, NetworkError, StoppedError, UnreadableError, UsageError
 from imagekit.oci import documents as doc
@@ -20,7 +21,6 @@ from imagekit.oci.copy import copy
 from imagekit.oci.reference import Reference
 from imagekit.oci.registry import connected, push
 from imagekit.oci.store import Layout, Memory, MissingBlobError, put
-from imagekit.workers import Cancellation
 
 PLATFORMS = ("linux/amd64", "linux/arm64", "linux/arm/v7")
 

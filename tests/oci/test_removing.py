@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import hex_of
 from imagekit.errors import NetworkError, UnreadableError, UsageError
 from imagekit.oci import documents as doc
@@ -24,7 +25,6 @@ from imagekit.oci.registry import connected, push
 from imagekit.oci.removing import from_layout, from_registry
 from imagekit.oci.sending import into_layout
 from imagekit.oci.store import Layout, Memory, put
-from imagekit.workers import Cancellation
 
 BuildImage = Callable[..., doc.Descriptor]
 SBOM = "application/spdx+json"
@@ -141,7 +141,7 @@ from imagekit.oci.opening import Parcel
 from imagekit.oci.hybrid import NamedImage
 from imagekit.oci.sending import into_layout
 from imagekit.oci.store import Layout
-from imagekit.workers import Cancellation
+from imagekit.cancellation import Cancellation
 from pathlib import Path
 source = Layout(Path(sys.argv[1]))
 image = NamedImage(source.resolve("a"), sys.argv[3], ())

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import digest_of, hex_of
 from imagekit.errors import IntegrityError, NetworkError, StoppedError
 from imagekit.oci import documents as doc
@@ -28,7 +29,7 @@ from imagekit.oci.reference import Reference
 from imagekit.oci.registry import connected, push
 from imagekit.oci.store import Layout, Memory
 from imagekit.oci.streams import OnDemand
-from imagekit.workers import Cancellation, Workers
+from imagekit.workers import Workers
 
 SEED = 20261130
 MIB = 1 << 20

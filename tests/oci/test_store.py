@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import Digest, digest_of
 from imagekit.errors import IntegrityError, UnreadableError
 from imagekit.oci import documents as doc
@@ -18,7 +19,6 @@ from imagekit.oci.blobs import BlobStore, MissingBlobError, VerifyingReader, ope
 from imagekit.oci.reference import Reference
 from imagekit.oci.registry import connected
 from imagekit.oci.store import Layout, Memory
-from imagekit.workers import Cancellation
 
 CONTENT = b"some bytes" * 300_000
 PROMISED = doc.Descriptor("text/plain", digest_of(CONTENT), len(CONTENT))

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import digest_of
 from imagekit.errors import IntegrityError, NetworkError
 from imagekit.oci import documents as doc
@@ -22,7 +23,6 @@ from imagekit.oci.store import Memory, put
 from imagekit.oci.trees import walk
 from imagekit.oci.words import parse
 from imagekit.platform import Platform
-from imagekit.workers import Cancellation
 
 pytestmark = pytest.mark.real
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from imagekit.cancellation import Cancellation
 from imagekit.oci import documents as doc
 from imagekit.oci.layers import Entry, write_layer
 from imagekit.oci.store import Layout, put
 from imagekit.pipeline.differing import changed_sources, explained, telling
-from imagekit.workers import Cancellation
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
+from imagekit.cancellation import Cancellation
 from imagekit.errors import ToolError
 from imagekit.oci.engine import CONTRACT, Engine, EngineImage, EnginePlugin, EngineVersion, find_engine
-from imagekit.workers import Cancellation
 
 
 class Careless:

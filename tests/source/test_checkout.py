@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from imagekit.cancellation import Cancellation
 from imagekit.errors import ToolError, UnreadableError
 from imagekit.source import git
 from imagekit.source.checkout import Wanted, check_out, holds
-from imagekit.workers import Cancellation
 
 ENV = {
     **os.environ,

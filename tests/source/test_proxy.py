@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from imagekit.cancellation import Cancellation
 from imagekit.errors import IntegrityError, NetworkError, StoppedError, UsageError
 from imagekit.source import proxy, sumlog
 from imagekit.source.note import VerifierKey
-from imagekit.workers import Cancellation
 
 
 class _Recorder(BaseHTTPRequestHandler):

@@ -11,11 +11,11 @@ import msgspec
 from imagekit.audit.comparing.difference import Change, Difference, LayerChange, Side
 from imagekit.audit.comparing.layers import Held, compare_layers
 from imagekit.audit.comparing.told import changes
+from imagekit.cancellation import Cancellation
 from imagekit.errors import IntegrityError, UnreadableError
 from imagekit.oci.blobs import BlobReader, read_verified
 from imagekit.oci.documents import Descriptor, ImageConfig, decode_document
 from imagekit.oci.trees import Runnable, runnables
-from imagekit.workers import Cancellation
 
 _IN_TOTO = "application/vnd.in-toto+json"
 """The layers of what BuildKit puts beside an image: statements about it, nothing that starts."""

@@ -9,10 +9,10 @@ import msgspec
 
 from imagekit.audit.subjects.layers import Content
 from imagekit.audit.subjects.processes import MOST_BATCHES, each
+from imagekit.cancellation import Cancellation
 from imagekit.content import Digest
 from imagekit.errors import ImagekitError, IntegrityError, NetworkError, ToolError, UnreadableError
 from imagekit.oci.documents import Descriptor
-from imagekit.workers import Cancellation
 
 Pair = tuple[Descriptor, Digest]
 """A layer, and the digest of the tar that it unpacks to."""

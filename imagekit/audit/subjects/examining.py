@@ -11,9 +11,9 @@ import msgspec
 
 from imagekit.audit.subjects.examined import Examined, Options, failed, shown_path
 from imagekit.audit.subjects.paths import examine_paths
+from imagekit.cancellation import Cancellation
 from imagekit.errors import ImagekitError, UnreadableError
 from imagekit.oci.words import Kind, Word, parse
-from imagekit.workers import Cancellation
 
 
 def examine(words: Sequence[str], options: Options, cancellation: Cancellation) -> Iterator[Examined]:

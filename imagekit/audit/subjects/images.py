@@ -11,13 +11,13 @@ from imagekit.audit.finding import Finding, Skip
 from imagekit.audit.subjects.entrypoint import judge_entrypoint
 from imagekit.audit.subjects.examined import Examined, Options, failed, shown_path
 from imagekit.audit.subjects.unpacking import Image, Unpacked, Unpacker
+from imagekit.cancellation import Cancellation
 from imagekit.errors import ImagekitError, UnreadableError
 from imagekit.oci.blobs import BlobReader, read_verified
 from imagekit.oci.documents import Descriptor, Index, Manifest, decode_config, decode_document
 from imagekit.oci.opening import open_images
 from imagekit.oci.trees import Runnable
 from imagekit.oci.words import Kind, Word
-from imagekit.workers import Cancellation
 
 _MOST_MANIFESTS, _DEEPEST = 1000, 4
 _IN_TOTO = "application/vnd.in-toto+json"

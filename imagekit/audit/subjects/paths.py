@@ -12,8 +12,8 @@ from imagekit.audit.subjects.files import Seen, see
 from imagekit.audit.subjects.processes import MOST_BATCHES, each
 from imagekit.audit.subjects.program import Wishes
 from imagekit.audit.subjects.trees import Found, members
+from imagekit.cancellation import Cancellation
 from imagekit.errors import UnreadableError
-from imagekit.workers import Cancellation
 
 _ROUND = 20_000
 """Files whose paths are held at a time."""

@@ -18,10 +18,10 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from imagekit.cancellation import Cancellation
 from imagekit.content import prepared
 from imagekit.errors import ToolError
 from imagekit.unfinished import unfinished
-from imagekit.workers import Cancellation
 
 T = TypeVar("T")
 R = TypeVar("R")

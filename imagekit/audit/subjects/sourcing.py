@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from imagekit.audit.chains import ImportGraph
 from imagekit.binary.facts import BinaryFacts, GoBuild
+from imagekit.cancellation import Cancellation
 from imagekit.errors import UsageError
 from imagekit.platform import Platform
 from imagekit.targets.target import Cgo, Target
-from imagekit.workers import Cancellation
 
 if TYPE_CHECKING:
     from imagekit.golang.settings import GoSettings

@@ -15,13 +15,13 @@ from imagekit.audit.subjects.ahead import Pair, read_ahead
 from imagekit.audit.subjects.layers import Content, read_layer
 from imagekit.audit.subjects.program import Wishes
 from imagekit.audit.subjects.sourcing import SourceTree
+from imagekit.cancellation import Cancellation
 from imagekit.content import Digest
 from imagekit.errors import ImagekitError, IntegrityError
 from imagekit.oci.blobs import BlobReader
 from imagekit.oci.documents import FOREIGN_LAYERS, Descriptor
 from imagekit.oci.trees import Runnable
 from imagekit.unfinished import temporary_folder
-from imagekit.workers import Cancellation
 
 _TAR = re.compile(r".*\.tar(?:[.+](?:gzip|zstd))?")
 
