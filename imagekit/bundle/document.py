@@ -13,7 +13,7 @@ from imagekit import __version__
 from imagekit.content import Digest, hex_of, readable_json
 from imagekit.errors import IntegrityError
 from imagekit.oci.blobs import BlobReader
-from imagekit.oci.hybrid import NamedImage
+from imagekit.oci.parcel import NamedImage
 from imagekit.oci.trees import Runnable, Tree, runnables
 
 DOCUMENT = "imagekit/bundle.json"

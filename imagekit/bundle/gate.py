@@ -13,7 +13,7 @@ from imagekit.audit.subjects.program import Wishes
 from imagekit.audit.subjects.unpacking import Image, Unpacker
 from imagekit.errors import RefusedError
 from imagekit.oci.blobs import BlobReader
-from imagekit.oci.hybrid import NamedImage
+from imagekit.oci.parcel import NamedImage
 from imagekit.oci.trees import Tree, runnables
 
 _SHOWN = 20

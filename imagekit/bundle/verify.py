@@ -21,8 +21,9 @@ from imagekit.cancellation import Cancellation
 from imagekit.content import Digest, hash_stream, parse_json
 from imagekit.errors import IntegrityError, UnreadableError, UsageError
 from imagekit.oci.documents import CONTAINERD_NAME, DOCUMENT_LIMIT, REF_NAME, Index, decode_index
-from imagekit.oci.hybrid import SUMS, Hybrid, NamedImage, blob_path, plan
+from imagekit.oci.hybrid import SUMS, Hybrid, blob_path, plan
 from imagekit.oci.members import TarStore, canonical
+from imagekit.oci.parcel import NamedImage
 from imagekit.oci.sealed import Opened, Sealed
 from imagekit.oci.trees import Tree, walk
 from imagekit.trust.openpgp import MAX_SIGNATURE, Signer

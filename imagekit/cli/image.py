@@ -15,7 +15,7 @@ from imagekit.errors import IntegrityError, UsageError
 from imagekit.text import line
 
 if TYPE_CHECKING:
-    from imagekit.oci.opening import Parcel
+    from imagekit.oci.parcel import Parcel
 
 _PLACES = "oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], docker:REF, podman:REF, HOST/REPO:TAG"
 Source = Annotated[str, typer.Argument(metavar="SUBJECT", help=f"{_PLACES}, bundle:FILE[:NAME].")]

@@ -21,8 +21,8 @@ from imagekit.oci.documents import (
     Index,
     decode_index,
 )
-from imagekit.oci.hybrid import NamedImage
 from imagekit.oci.members import TarStore, canonical, foreign
+from imagekit.oci.parcel import NamedImage
 from imagekit.oci.places import Place
 from imagekit.oci.reference import without_account
 from imagekit.oci.referrers import is_bookkeeping, is_fallback, tag_of, tagged_subject, unnamed

@@ -25,6 +25,7 @@ from imagekit.oci.documents import (
     Index,
     encode,
 )
+from imagekit.oci.parcel import NamedImage
 from imagekit.oci.trees import Runnable, runnables, walk
 from imagekit.platform import Platform
 
@@ -34,14 +35,6 @@ _OWN = ("oci-layout", "index.json", "manifest.json")
 _EXTRA = re.compile(r"(?!blobs/|/)(?!.*(^|/)\.{0,2}(/|$))[A-Za-z0-9._/-]{1,100}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,254}")
 """What `org.opencontainers.image.ref.name` may be (OCI image spec, annotations.md), and any docker reference is."""
-
-
-class NamedImage(msgspec.Struct, frozen=True):
-    """An image or index with its name in the layout (`app`) and in docker (`registry.example/app:1.0`); '' for none."""
-
-    descriptor: Descriptor
-    ref_name: str
-    docker_tags: tuple[str, ...] = ()
 
 
 class Hybrid(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from imagekit.oci.blobs import BlobReader, read_verified
 from imagekit.oci.documents import Descriptor, Manifest, RuntimeConfig, decode_document
 from imagekit.oci.looking import layered, told
-from imagekit.oci.opening import Parcel
+from imagekit.oci.parcel import Parcel
 from imagekit.oci.referrers import tag_of, tagged_subject
 from imagekit.oci.reports import InspectedImage, LayerEntry, PlatformEntry, ReferrerEntry
 from imagekit.oci.trees import Runnable

@@ -15,7 +15,7 @@ from imagekit.oci.blobs import BlobReader, lives_elsewhere, open_verified, read_
 from imagekit.oci.documents import Descriptor, History, Index, Manifest, decode_config, decode_document
 from imagekit.oci.headers import FILE, FOLDER, HARD_LINK, LINK, heads
 from imagekit.oci.inflate import Inflated
-from imagekit.oci.opening import Parcel
+from imagekit.oci.parcel import Parcel
 from imagekit.oci.reports import Check
 from imagekit.oci.trees import Runnable, runnables
 

@@ -9,7 +9,7 @@ import msgspec
 from imagekit.oci.blobs import BlobReader, put, read_verified
 from imagekit.oci.choosing import Stores
 from imagekit.oci.documents import INDEX, Descriptor, Index, PlatformObject, decode_index, encode
-from imagekit.oci.opening import Parcel
+from imagekit.oci.parcel import Parcel
 from imagekit.oci.platforms import offered, select
 from imagekit.oci.referring import reaching, subject_of
 from imagekit.oci.store import Memory

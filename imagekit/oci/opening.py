@@ -14,7 +14,7 @@ from imagekit.content import Digest
 from imagekit.errors import NetworkError, UnreadableError, UsageError
 from imagekit.oci.blobs import BlobReader
 from imagekit.oci.documents import REF_NAME, Descriptor
-from imagekit.oci.hybrid import NamedImage
+from imagekit.oci.parcel import NamedImage, Parcel
 from imagekit.oci.places import Place
 from imagekit.oci.words import Kind, Word
 from imagekit.workers import Ahead, Workers
@@ -33,22 +33,6 @@ class Held(msgspec.Struct, frozen=True):
 
     store: BlobReader
     images: tuple[tuple[str, Descriptor], ...]
-
-
-class Parcel(msgspec.Struct, frozen=True):
-    """Images of one store with their names; `told` is what refers to them, or what is finding that out."""
-
-    store: BlobReader
-    images: tuple[NamedImage, ...]
-    told: tuple[Descriptor, ...] | Ahead[tuple[Descriptor, ...]] = ()
-
-    @property
-    def referrers(self) -> tuple[Descriptor, ...]:
-        """Every manifest that refers to one of the images, or to these; raises what finding them raises.
-
-        It has its subject in itself, or one of cosign's tags noted on it (`referrers.TAG`).
-        """
-        return self.told if isinstance(self.told, tuple) else self.told.result()
 
 
 def open_parcel(word: Word, opened: ExitStack, cancellation: Cancellation, *, referrers: bool = True) -> Parcel:

@@ -31,8 +31,8 @@ from imagekit.oci.documents import (
     encode,
 )
 from imagekit.oci.headers import FILE, FOLDER, LINK, heads
-from imagekit.oci.hybrid import NamedImage
 from imagekit.oci.members import MOST_MEMBERS, Member, safe_path
+from imagekit.oci.parcel import NamedImage
 from imagekit.oci.reference import Reference
 from imagekit.oci.sealed import Opened
 

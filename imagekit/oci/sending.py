@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -17,8 +18,7 @@ from imagekit.errors import ToolError, UsageError
 from imagekit.oci.blobs import BlobReader
 from imagekit.oci.copy import copy
 from imagekit.oci.documents import CONTAINERD_NAME, REF_NAME, Descriptor
-from imagekit.oci.hybrid import Hybrid, NamedImage, pieces, plan
-from imagekit.oci.opening import Parcel
+from imagekit.oci.parcel import NamedImage, Parcel
 from imagekit.oci.places import Place
 from imagekit.oci.reference import Reference
 from imagekit.oci.referrers import tag_of, unnamed
@@ -27,6 +27,9 @@ from imagekit.oci.trees import Runnable, runnables
 from imagekit.oci.words import Kind, Word
 from imagekit.platform import Platform
 from imagekit.workers import Workers, prefetched
+
+if TYPE_CHECKING:
+    from imagekit.oci.hybrid import Hybrid
 
 JOBS = 4
 _PLACES = "oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], docker:REF, podman:REF or HOST/REPO:TAG"
@@ -99,6 +102,8 @@ def into_layout(parcel: Parcel, path: Path, name: str, cancellation: Cancellatio
 
 def into_oci_archive(parcel: Parcel, to: Place, cancellation: Cancellation) -> tuple[Sent, ...]:
     """Write one tar that is an OCI archive and, for what runs on linux, a docker archive too (see `hybrid`)."""
+    from imagekit.oci.hybrid import plan
+
     images = _renamed(parcel.images, to.name)
     _check_file(Kind.OCI_ARCHIVE, to.path)
     hybrid = plan(parcel.store, images, referrers=parcel.referrers, lacking=True)
@@ -111,6 +116,8 @@ def into_docker_archive(parcel: Parcel, to: Place, cancellation: Cancellation) -
 
     Raises `UsageError` for an image that docker's own format cannot hold.
     """
+    from imagekit.oci.hybrid import plan
+
     images = tuple(_without_tag(image) for image in _tagged(parcel.images, to.name))
     _check_file(Kind.DOCKER_ARCHIVE, to.path)
     hybrid = plan(parcel.store, images, referrers=parcel.referrers, lacking=True)
@@ -135,6 +142,8 @@ def _check_file(kind: Kind, path: Path) -> None:
 
 def _write_tar(hybrid: Hybrid, store: BlobReader, path: Path, cancellation: Cancellation) -> None:
     """Whole or not at all; nothing waits for the disk."""
+    from imagekit.oci.hybrid import pieces
+
     with whole_file(path, durable=False) as stream:
         for piece in prefetched(pieces(hybrid, store), cancellation):
             stream.write(piece)
@@ -161,6 +170,7 @@ def _not_for_docker(store: BlobReader, image: NamedImage, who_takes: str) -> str
 def into_engine(parcel: Parcel, engine: str, name: str, cancellation: Cancellation) -> tuple[Sent, ...]:
     """Load into an engine under `name`. It takes the image of its own platform, no referrers."""
     from imagekit.oci.engine import find_engine, load_whole
+    from imagekit.oci.hybrid import pieces, plan
 
     images = _tagged(parcel.images, name)
     with closing(find_engine(engine)) as found:

@@ -15,7 +15,7 @@ from imagekit.content import Digest, hash_file, hex_of
 from imagekit.errors import IntegrityError, UnreadableError, UsageError
 from imagekit.oci.choosing import choose
 from imagekit.oci.documents import Descriptor
-from imagekit.oci.hybrid import NamedImage
+from imagekit.oci.parcel import NamedImage
 from imagekit.oci.places import Place
 from imagekit.oci.trees import runnables
 from imagekit.oci.words import Kind, parse

@@ -26,7 +26,7 @@ from imagekit.image.recorded import altered
 from imagekit.image.rootfs import write_rootfs_tar
 from imagekit.image.shipped import Program, chosen
 from imagekit.oci.documents import CONTAINERD_NAME, REF_NAME, Descriptor, Index
-from imagekit.oci.hybrid import NamedImage
+from imagekit.oci.parcel import NamedImage
 from imagekit.oci.store import Layout
 from imagekit.pipeline.attesting import attest
 from imagekit.pipeline.describing import describe, inventories_of

@@ -18,7 +18,8 @@ from imagekit.oci import documents as doc
 from imagekit.oci.blobs import put
 from imagekit.oci.inspecting import inspect
 from imagekit.oci.looking import explain, validate
-from imagekit.oci.opening import Parcel, open_parcel
+from imagekit.oci.opening import open_parcel
+from imagekit.oci.parcel import Parcel
 from imagekit.oci.removing import from_layout
 from imagekit.oci.sending import send
 from imagekit.oci.store import Layout

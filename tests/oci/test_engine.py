@@ -20,7 +20,8 @@ from imagekit.oci.blobs import read_verified
 from imagekit.oci.docker_engine import DockerEngine
 from imagekit.oci.documents import Descriptor, Index, decode_manifest
 from imagekit.oci.engine import CONTRACT, Engine, find_engine, origin_of
-from imagekit.oci.hybrid import NamedImage, pieces, plan
+from imagekit.oci.hybrid import pieces, plan
+from imagekit.oci.parcel import NamedImage
 from imagekit.oci.store import Layout
 
 pytestmark = pytest.mark.real

@@ -15,8 +15,8 @@ from imagekit.content import Digest
 from imagekit.errors import ImagekitError, IntegrityError, UnreadableError, UsageError
 from imagekit.oci import documents as doc
 from imagekit.oci import hybrid
-from imagekit.oci.hybrid import NamedImage
 from imagekit.oci.layers import Entry, write_layer
+from imagekit.oci.parcel import NamedImage
 from imagekit.oci.store import Memory, MissingBlobError, put
 from imagekit.platform import Platform
 

@@ -10,9 +10,8 @@ import pytest
 from imagekit.errors import UnreadableError
 from imagekit.oci import documents as doc
 from imagekit.oci.blobs import MissingBlobError, put, read_verified
-from imagekit.oci.hybrid import NamedImage
 from imagekit.oci.narrowing import only_platforms
-from imagekit.oci.opening import Parcel
+from imagekit.oci.parcel import NamedImage, Parcel
 from imagekit.oci.platforms import offered, select
 from imagekit.oci.store import Memory
 from imagekit.platform import Platform, closest

@@ -21,7 +21,7 @@ from imagekit.oci import documents as doc
 from imagekit.oci.blobs import MissingBlobError, read_verified
 from imagekit.oci.copy import copy
 from imagekit.oci.looking import validate
-from imagekit.oci.opening import Parcel
+from imagekit.oci.parcel import Parcel
 from imagekit.oci.parts import WORTH, begun, sweep
 from imagekit.oci.removing import from_layout
 from imagekit.oci.store import Layout, Memory
@@ -497,7 +497,7 @@ def test_a_blob_that_a_power_cut_left_short_is_moved_again(layout, build_image):
 
 
 def test_an_empty_folder_in_which_a_run_was_killed_becomes_a_layout(tmp_path, build_image):
-    from imagekit.oci.hybrid import NamedImage
+    from imagekit.oci.parcel import NamedImage
     from imagekit.oci.sending import into_layout
 
     source = Memory()

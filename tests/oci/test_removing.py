@@ -17,8 +17,7 @@ from imagekit.content import hex_of
 from imagekit.errors import NetworkError, UnreadableError, UsageError
 from imagekit.oci import documents as doc
 from imagekit.oci.blobs import MissingBlobError
-from imagekit.oci.hybrid import NamedImage
-from imagekit.oci.opening import Parcel
+from imagekit.oci.parcel import NamedImage, Parcel
 from imagekit.oci.reference import Reference
 from imagekit.oci.referrers import unnamed
 from imagekit.oci.registry import connected, push
@@ -137,8 +136,8 @@ def test_a_delete_that_waits_can_be_stopped(layout: Layout) -> None:
 
 COPY = """
 import sys
-from imagekit.oci.opening import Parcel
-from imagekit.oci.hybrid import NamedImage
+from imagekit.oci.parcel import Parcel
+from imagekit.oci.parcel import NamedImage
 from imagekit.oci.sending import into_layout
 from imagekit.oci.store import Layout
 from imagekit.cancellation import Cancellation
