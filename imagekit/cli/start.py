@@ -1,10 +1,11 @@
 """The first lines of every command: a signal ends it with the last line that it always ends with, and no traceback.
 
-Importing the command line takes 20 to 100 ms, in which nothing is begun yet. Touches signals, stderr and the exit
-status.
+Importing the command line takes 20 to 100 ms, in which nothing is begun yet. Touches signals, `sys.path`, stderr and
+the exit status.
 """
 
 import os
+import sys
 
 REASONS = {2: ("interrupted (SIGINT)", 130), 15: ("terminated (SIGTERM)", 143)}
 """What a signal is called, and the exit code that it gives (POSIX 2.8.2)."""
@@ -17,9 +18,21 @@ def run() -> None:
 
     for number in REASONS:
         _signal.signal(number, _end)
+    _leave_first_folder()
     from imagekit.cli.main import run
 
     run()
+
+
+def _leave_first_folder() -> None:
+    """Import nothing from the folder that Python looks into first (`python -P` of 3.11).
+
+    `python -m imagekit` is often run in a tree that is not ours, whose `typer.py` would be run; beside the console
+    script there is nothing for us. Where imagekit itself stands there it stays.
+    """
+    own = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    if not sys.flags.safe_path and sys.path and sys.path[0] != own and os.path.isdir(sys.path[0] or "."):
+        del sys.path[0]
 
 
 def _end(number: int, _frame: object) -> None:

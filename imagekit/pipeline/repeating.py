@@ -72,7 +72,7 @@ def _build(ground: Ground, place: Path, cancellation: Cancellation) -> _Second:
     folder = tree / here.relative_to(source)
     words = _words(ground.request, again, place / "cache")
     done = run(
-        ["sh", "-c", _OTHER_UMASK, "sh", sys.executable, "-m", "imagekit", *words],
+        ["sh", "-c", _OTHER_UMASK, "sh", sys.executable, "-P", "-m", "imagekit", *words],
         env=_environment(settings, ground.request.cache, place),
         cwd=folder,
         cancellation=cancellation,

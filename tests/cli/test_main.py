@@ -160,3 +160,12 @@ def test_a_closed_pipe_is_quiet(hello: Path, clean: dict[str, str], reader: str,
     )
     *said, code = done.stderr.splitlines()
     assert (len(said), code) == ((1, "2") if "frob" in words else (0, "0"))
+
+
+@pytest.mark.parametrize("name", ["typer", "urllib3", "msgspec", "shutil"])
+def test_nothing_is_imported_from_the_current_folder(tmp_path: Path, name: str) -> None:
+    """Which is often a tree that somebody else wrote."""
+    (tmp_path / f"{name}.py").write_text("raise SystemExit('a module of the tree was run')\n")
+    words = [sys.executable, "-m", "imagekit", "image", "list", "localhost:1/a", "--timeout", "500ms"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert last_line(done.stderr, 124)
