@@ -1,10 +1,10 @@
 """imagekit image copy beside crane and skopeo, as ratios in one run.
 
-    make peers engine && .venv/bin/python benchmarks/images.py [--repeat 10] [--json FILE]
+    make peers engine && .venv/bin/python benchmarks/images.py [--repeat 10] [--python PYTHON] [--json FILE]
 
 Everything runs on loopback: go-containerregistry's registry, an image of 300 MB in 6 layers of which half can be
-compressed. Runs alternate between the competitors, each figure is the median; imagekit is started as pip installs it,
-with its bytecode compiled, and its start-up is in all of them.
+compressed. Runs alternate between the competitors, each figure is the median. imagekit is what pip installs into an
+environment of the system's Python, with the versions that this one has; its start-up is in all figures.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from imagekit.oci.blobs import put
 from imagekit.oci.layers import Compression, Entry, write_layer
 from imagekit.oci.store import Layout
 
+SYSTEM = Path("/usr/bin/python3")
+"""As distributions build it; pyenv, by default, builds one that starts 15 ms later (no --enable-optimizations)."""
 PEERS = Path(os.environ.get("IMAGEKIT_PEERS") or Path.home() / ".cache/imagekit-peers") / "bin"
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS, SIZE = 6, 300_000_000
@@ -107,8 +109,20 @@ def run(*words: str | Path) -> None:
         sys.exit(f"{' '.join(map(str, words))}: exit {done.returncode}\n{done.stderr[-3000:]}")
 
 
+def install(folder: Path, python: Path) -> None:
+    """imagekit in an environment of its own, first on PATH, with the versions that are installed here."""
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
+    frozen = subprocess.run([*pip, "freeze", "--exclude-editable"], capture_output=True, text=True, check=True).stdout
+    (folder / "constraints.txt").write_text(frozen)
+    run(python, "-m", "venv", "--without-pip", folder / "env")
+    own = folder / "env/bin/python"
+    run(*pip, "--python", own, "install", "-q", "-c", folder / "constraints.txt", ROOT)
+    run(own, "-m", "compileall", "-q", folder / "env/lib")
+    os.environ["PATH"] = f"{own.parent}:{os.environ['PATH']}"
+
+
 def imagekit(*words: str | Path) -> None:
-    run(Path(sys.executable).with_name("imagekit"), "image", "copy", *words)
+    run("imagekit", "image", "copy", *words)
 
 
 def bare(layout: Path, out: Path) -> None:
@@ -123,14 +137,19 @@ def bare(layout: Path, out: Path) -> None:
 
 
 def compare(runs: Runs, repeat: int, before: Callable[[], object] = lambda: None) -> dict[str, float]:
-    """Median wall seconds of each, the runs alternating; `before` each run is not measured."""
+    """Median wall seconds of each, the runs alternating; `before` each run is not measured.
+
+    The order turns, since each run meets what the one before it left to the disk.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in runs}
+    names = list(runs)
     for _ in range(repeat):
-        for name, once in runs.items():
+        for name in names:
             before()
             start = time.perf_counter()
-            once()
+            runs[name]()
             seconds[name].append(time.perf_counter() - start)
+        names.append(names.pop(0))
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
@@ -146,7 +165,7 @@ def row(title: str, seconds: dict[str, float], limits: dict[str, float]) -> list
 
 def peak_memory(*words: str | Path) -> float:
     """MiB that `imagekit image copy` held at most: anonymous and shared, sampled every millisecond."""
-    command = [Path(sys.executable).with_name("imagekit"), "image", "copy", *words]
+    command = ["imagekit", "image", "copy", *map(str, words)]
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     peak = 0
     while child.poll() is None:
@@ -246,10 +265,11 @@ def fresh_pushes(layout: Path, repeat: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeat", type=int, default=10)
+    parser.add_argument("--python", type=Path, default=SYSTEM if SYSTEM.exists() else Path(sys.executable))
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
-    run(sys.executable, "-m", "compileall", "-q", ROOT / "imagekit")
     with tempfile.TemporaryDirectory(prefix="imagekit-bench-", ignore_cleanup_errors=True) as place:
+        install(Path(place), chosen.python)
         make_image(Path(place) / "layout", LAYERS, SIZE)
         rows = measure(Path(place), chosen.repeat)
     if chosen.json:

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from imagekit.oci.credentials import Credentials
 
-_SCHEME = re.compile(r"(?:^|,)\s*(?P<scheme>[A-Za-z][A-Za-z0-9-]*)(?=\s+[A-Za-z0-9_-]+\s*=|\s*(?:,|$))")
-_PARAMETER = re.compile(r'(?P<key>[A-Za-z0-9_-]+)\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>[^\s,"]+))')
-_TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
+_SCHEME = r"(?:^|,)\s*(?P<scheme>[A-Za-z][A-Za-z0-9-]*)(?=\s+[A-Za-z0-9_-]+\s*=|\s*(?:,|$))"
+_PARAMETER = r'(?P<key>[A-Za-z0-9_-]+)\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>[^\s,"]+))'
+_TOKEN = r"[\x21-\x7e]{1,16384}"
 _TOKEN_LIMIT = 64 << 10
 CLIENT = "imagekit"
 
@@ -47,11 +47,11 @@ class Challenge(msgspec.Struct, frozen=True):
 
 def parse_challenge(header: str) -> Challenge:
     """The challenge to answer, bearer before basic; an empty one where neither is offered."""
-    marks = list(_SCHEME.finditer(header))
+    marks = list(re.finditer(_SCHEME, header))
     found: dict[str, Challenge] = {}
     for mark, after in zip_longest(marks, marks[1:]):
         text = header[mark.end() : after.start() if after else len(header)]
-        given = {each["key"].lower(): _unquoted(each) for each in _PARAMETER.finditer(text)}
+        given = {each["key"].lower(): _unquoted(each) for each in re.finditer(_PARAMETER, text)}
         scheme = mark["scheme"].lower()
         found.setdefault(scheme, Challenge(scheme, given.get("realm", ""), given.get("service", "")))
     return found.get("bearer") or found.get("basic") or Challenge()
@@ -191,6 +191,6 @@ def _read_token(content: bytes, realm: str) -> str:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         granted = _Granted()
     token = granted.token or granted.access_token
-    if not _TOKEN.fullmatch(token):
+    if not re.fullmatch(_TOKEN, token):
         raise NetworkError(f"{shown_url(realm)} gave no usable token")
     return token
