@@ -6,12 +6,14 @@ Touches disk in `hash_file`, `write_whole` and `whole_file`.
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import Any, BinaryIO, NewType, Protocol, TypeVar
 
@@ -96,11 +98,47 @@ def whole_file(path: Path, mode: int = 0o644, *, durable: bool = True) -> Iterat
     """A stream whose bytes appear at `path` at once (fsync, then rename), or, after an error, not at all.
 
     The mode does not depend on the umask. The parent folder is made if it is missing. Without `durable` nothing waits
-    for the disk: a power cut may lose what a crash of this process may not.
+    for the disk: a power cut may lose what a crash of this process may not. What processes that were killed left of the
+    same file is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
-    with unfinished(lambda: temporary.open("xb"), lambda _: temporary.unlink()) as stream:
+    for left in path.parent.glob(f".{escape(path.name)}.{'[0-9a-f]' * 8}.part"):
+        _remove_abandoned(left)
+    with _appearing(path, mode, durable) as stream:
+        yield stream
+
+
+def _remove_abandoned(part: Path) -> None:
+    """Remove the file unless a process still writes to it, which has it locked."""
+    with suppress(OSError):
+        descriptor = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            part.unlink()
+        finally:
+            os.close(descriptor)
+
+
+def _begun(path: Path) -> tuple[Path, BinaryIO]:
+    """A new file beside `path`, locked before anybody can take it for abandoned, and its stream."""
+    while True:
+        temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
+        stream = temporary.open("xb")
+        try:
+            fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # somebody was quicker, and removes it
+            stream.close()
+            continue
+        except OSError:  # no locks here: then nobody removes anything
+            return temporary, stream
+        if temporary.exists():
+            return temporary, stream
+        stream.close()
+
+
+@contextmanager
+def _appearing(path: Path, mode: int, durable: bool) -> Iterator[BinaryIO]:
+    with unfinished(lambda: _begun(path), lambda begun: begun[0].unlink()) as (temporary, stream):
         try:
             with stream:
                 os.fchmod(stream.fileno(), mode)
@@ -108,7 +146,7 @@ def whole_file(path: Path, mode: int = 0o644, *, durable: bool = True) -> Iterat
                 stream.flush()
                 if durable:
                     os.fsync(stream.fileno())
-            temporary.replace(path)
+                temporary.replace(path)
         except BaseException as error:
             with suppress(FileNotFoundError):
                 temporary.unlink()
@@ -124,5 +162,6 @@ def name_full(error: BaseException, path: Path) -> None:
 
 def write_whole(path: Path, content: bytes, mode: int = 0o644, *, durable: bool = True) -> None:
     """Write a small file whole or not at all."""
-    with whole_file(path, mode, durable=durable) as stream:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _appearing(path, mode, durable) as stream:
         stream.write(content)

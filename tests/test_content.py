@@ -1,4 +1,4 @@
-"""JSON that threads read: each type is taught to msgspec by one of them at a time."""
+"""JSON that threads read, whose types are taught to msgspec by one of them at a time; files that appear whole."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from imagekit.content import whole_file
 
 ROOT = Path(__file__).parents[1] / "imagekit"
 RACE = """
@@ -56,3 +58,38 @@ def test_no_room_teaches_msgspec_a_type_by_itself() -> None:
     found = [path for path in sorted(ROOT.rglob("*.py")) if alone.search(path.read_text(encoding="utf-8"))]
     names = [str(path.relative_to(ROOT)) for path in found]
     assert names == ["audit/subjects/processes.py", "content.py"], "the first prepares its type a line before"
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from imagekit.content import whole_file
+
+with whole_file(Path(sys.argv[1])) as stream:
+    stream.write(b"half")
+    stream.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_of_a_file_goes_with_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "a[1].tar"
+    for _ in range(2):
+        assert subprocess.run([sys.executable, "-c", KILLED, path], check=False).returncode == -9
+        assert [left.suffix for left in tmp_path.iterdir()] == [".part"]
+    with whole_file(path) as stream:
+        stream.write(b"whole")
+    assert [left.name for left in tmp_path.iterdir()] == [path.name]
+    assert path.read_bytes() == b"whole"
+
+
+def test_what_a_living_process_writes_stays(tmp_path: Path) -> None:
+    foreign = tmp_path / ".a.tar.part"
+    foreign.write_bytes(b"not ours")
+    with whole_file(tmp_path / "a.tar") as first:
+        first.write(b"first")
+        with whole_file(tmp_path / "a.tar") as second:
+            second.write(b"second")
+        assert (tmp_path / "a.tar").read_bytes() == b"second"
+    assert (tmp_path / "a.tar").read_bytes() == b"first"
+    assert foreign.exists()

@@ -30,8 +30,9 @@ def _leave_first_folder() -> None:
     `python -m imagekit` is often run in a tree that is not ours, whose `typer.py` would be run; beside the console
     script there is nothing for us. Where imagekit itself stands there it stays.
     """
-    own = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    if not sys.flags.safe_path and sys.path and sys.path[0] != own and os.path.isdir(sys.path[0] or "."):
+    first = sys.path[0]
+    is_folder = os.path.isdir(first)  # noqa: PTH112 - pathlib is not imported yet
+    if is_folder and not sys.flags.safe_path and not __file__.startswith(f"{first}{os.sep}imagekit{os.sep}"):
         del sys.path[0]
 
 

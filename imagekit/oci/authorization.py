@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _SCHEME = r"(?:^|,)\s*(?P<scheme>[A-Za-z][A-Za-z0-9-]*)(?=\s+[A-Za-z0-9_-]+\s*=|\s*(?:,|$))"
 _PARAMETER = r'(?P<key>[A-Za-z0-9_-]+)\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>[^\s,"]+))'
-_TOKEN = r"[\x21-\x7e]{1,16384}"
+_USABLE = r"[\x21-\x7e]{1,16384}"
 _TOKEN_LIMIT = 64 << 10
 CLIENT = "imagekit"
 
@@ -191,6 +191,6 @@ def _read_token(content: bytes, realm: str) -> str:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         granted = _Granted()
     token = granted.token or granted.access_token
-    if not re.fullmatch(_TOKEN, token):
+    if not re.fullmatch(_USABLE, token):
         raise NetworkError(f"{shown_url(realm)} gave no usable token")
     return token

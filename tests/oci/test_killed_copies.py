@@ -198,7 +198,10 @@ class InArchive(Place):
         return found == self._new
 
     def touched(self) -> bool:
-        return any(left.stat().st_size for left in self._path.parent.glob(".to.tar*"))
+        return any(left.stat().st_size for left in self.unfinished())
+
+    def unfinished(self) -> list[Path]:
+        return list(self._path.parent.glob(".to.tar*"))
 
 
 class InEngine(Place):
