@@ -188,7 +188,20 @@ def _translated(what: str, *, hint: str = "") -> Iterator[None]:
     except APIError as error:
         raise _refused(what, str(error.explanation or error), hint) from error
     except (DockerException, RequestException, OSError, ValueError, KeyError) as error:
-        raise _refused(what, str(error), hint) from error
+        raise _refused(what, _system_said(error) or str(error), hint) from error
+
+
+def _system_said(error: BaseException) -> str:
+    """What the system said of a connection, which docker-py, requests and urllib3 wrap in each other; '' if nothing."""
+    waiting, seen = [error], list[BaseException]()
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, OSError) and one.strerror:
+            return one.strerror
+        seen.append(one)
+        inner = (*one.args, one.__cause__, one.__context__, getattr(one, "reason", None))
+        waiting += [each for each in inner if isinstance(each, BaseException) and each not in seen]
+    return ""
 
 
 def _refused(what: str, words: str, hint: str = "") -> ToolError:

@@ -237,6 +237,22 @@ def test_no_engine_is_an_error_with_the_way_out(monkeypatch, tmp_path: Path):
     assert "DOCKER_HOST" in raised.value.hint
 
 
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("tcp://127.0.0.1:1", "Connection refused"),
+        ("unix:///nowhere", "No such file or directory"),
+        ("ssh://127.0.0.1", "Install paramiko package to enable ssh:// support"),
+    ],
+)
+def test_why_no_engine_answers_is_said_in_plain_words(monkeypatch, address, said):
+    monkeypatch.setenv("DOCKER_HOST", address)
+    with pytest.raises(ToolError) as raised:
+        find_engine("docker")
+    assert raised.value.message == f"no docker engine answers: {said}"
+    assert raised.value.hint == f"check DOCKER_HOST ({address})"
+
+
 def test_an_engine_nobody_knows_is_a_usage_error():
     with pytest.raises(UsageError, match="'lxc'"):
         find_engine("lxc")
