@@ -3,7 +3,7 @@
 Touches disk. While a build writes, `.dist.imagekit/` stands beside `dist`: its own `.gitignore` comes first, then
 `new/`. On Linux (`renameat2`, RENAME_EXCHANGE) and macOS (`renamex_np`, RENAME_SWAP) one system call exchanges the two.
 Where the kernel or the file system has no exchange, a journal is written first: `dist` moves to `old`, `new` moves to
-`dist`; whoever comes next finishes what a crash left between the two.
+`dist`; the next build finishes what a crash left between the two.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def staged(output: Path, *, exchange: Exchange | None = None) -> Iterator[Path]:
     output.parent.mkdir(parents=True, exist_ok=True)
     refuse_foreign(output)
     with _locked(wrapper):
-        recover(output)
+        _recover(output)
         new = wrapper / "new"
         _remove(new)
         new.mkdir(mode=0o755)
@@ -76,7 +76,7 @@ def refuse_foreign(output: Path) -> None:
             )
 
 
-def recover(output: Path) -> None:
+def _recover(output: Path) -> None:
     """Finish what a killed run began: after this `output` is the old whole or the new whole."""
     wrapper = wrapper_of(output)
     journal, old, new = wrapper / "journal", wrapper / "old", wrapper / "new"
@@ -85,15 +85,6 @@ def recover(output: Path) -> None:
             (new if new.exists() else old).rename(output)
         journal.unlink()
     _remove(old)
-
-
-def recover_beside(folder: Path) -> None:
-    """`recover` every output in `folder` that has a journal; called at the start of every command."""
-    with suppress(OSError):
-        for journal in folder.glob(".*.imagekit/journal"):
-            output = folder / journal.parent.name.removeprefix(".").removesuffix(".imagekit")
-            with _locked(journal.parent):
-                recover(output)
 
 
 @contextmanager

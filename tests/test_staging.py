@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from imagekit.errors import UsageError
-from imagekit.staging import exchange_paths, recover, recover_beside, staged, wrapper_of
+from imagekit.staging import exchange_paths, staged, wrapper_of
 
 
 def no_exchange(one: Path, other: Path) -> bool:
@@ -70,16 +70,12 @@ def test_the_next_run_finishes_what_a_crash_left(tmp_path: Path, moment: str):
         output.rename(wrapper / "old")
     if moment == "new-moved":
         (wrapper / "new").rename(output)
-    recover_beside(tmp_path)
-    assert (output / "file").read_text() == ("old" if moment == "journal-written" else "new")
-    assert not (wrapper / "journal").exists()
-    write(output, "next")
+    with staged(output) as new:
+        assert (output / "file").read_text() == ("old" if moment == "journal-written" else "new")
+        assert not (wrapper / "journal").exists()
+        (new / "file").write_text("next")
+    assert (output / "file").read_text() == "next"
     assert [p.name for p in tmp_path.iterdir()] == ["dist"]
-
-
-def test_recover_without_anything_to_do(tmp_path: Path):
-    recover(tmp_path / "dist")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_two_writers_wait_for_each_other(tmp_path: Path):

@@ -76,12 +76,6 @@ def chosen(recipe: Recipe, platforms: Sequence[Platform]) -> tuple[Platform, ...
     return found
 
 
-def unmatched(recipe: Recipe, platforms: Sequence[Platform]) -> tuple[str, ...]:
-    """The selectors that match none of a build's platforms, the whole matrix of them: each is a mistake."""
-    selectors = map(Selector.parse, recipe.platforms)
-    return tuple(one.text for one in selectors if not any(one.matches(recipe.build, p) for p in platforms))
-
-
 def require_image_system(recipe: Recipe, platform: Platform) -> None:
     """Raise `ConfigError` for an operating system that cannot start a program from scratch."""
     if platform.os not in IMAGE_SYSTEMS:

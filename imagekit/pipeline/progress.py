@@ -10,7 +10,6 @@ import msgspec
 class Stage(StrEnum):
     """How far a target is."""
 
-    WAITING = "waiting"
     COMPILING = "compiling"
     COMPILED = "compiled"
     JUDGED = "judged"

@@ -8,7 +8,7 @@ import pytest
 
 from imagekit.errors import ConfigError
 from imagekit.image.recipe import Recipe
-from imagekit.image.shipped import Program, chosen, distinct, shipped_platform, unmatched
+from imagekit.image.shipped import Program, chosen, distinct, shipped_platform
 from imagekit.platform import Platform
 
 
@@ -75,11 +75,6 @@ def test_platforms_that_cannot_be(selectors: tuple[str, ...], says: str) -> None
     with pytest.raises(ConfigError, match=says) as caught:
         chosen(Recipe(id="app", build="app", platforms=selectors), BUILT)
     assert caught.value.hint
-
-
-def test_selectors_that_match_nothing_are_told() -> None:
-    recipe = Recipe(id="app", build="app", platforms=("linux/*", "linux/riscv64", "other:linux", "!plan9"))
-    assert unmatched(recipe, BUILT) == ("linux/riscv64", "other:linux", "!plan9")
 
 
 def test_each_platform_once(program: Callable[..., Program]) -> None:
