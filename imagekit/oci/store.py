@@ -31,32 +31,12 @@ from imagekit.content import (
     write_whole,
 )
 from imagekit.errors import IntegrityError, UnreadableError, UsageError
-from imagekit.oci.blobs import (
-    BlobReader,
-    BlobStore,
-    MissingBlobError,
-    VerifyingReader,
-    open_verified,
-    put,
-    read_verified,
-)
+from imagekit.oci.blobs import MissingBlobError, VerifyingReader
 from imagekit.oci.documents import CONTAINERD_NAME, DOCUMENT_LIMIT, REF_NAME, Descriptor, Index, decode_index, encode
 from imagekit.oci.files import cloned, linked, open_regular, write_all
 from imagekit.oci.locks import locked
 from imagekit.oci.parts import Part, begun
 from imagekit.text import line
-
-__all__ = [
-    "BlobReader",
-    "BlobStore",
-    "Layout",
-    "Memory",
-    "MissingBlobError",
-    "VerifyingReader",
-    "open_verified",
-    "put",
-    "read_verified",
-]
 
 
 class Memory:

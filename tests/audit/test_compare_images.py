@@ -20,7 +20,8 @@ from imagekit.audit.comparing.difference import Difference
 from imagekit.content import digest_of
 from imagekit.errors import FormatError, IntegrityError, UnreadableError, UsageError
 from imagekit.oci import documents as doc
-from imagekit.oci.store import Layout, put
+from imagekit.oci.blobs import put
+from imagekit.oci.store import Layout
 
 Layer = tuple[bytes, bytes, str]
 """Tar, blob, media type."""

@@ -16,7 +16,8 @@ from imagekit.audit.subjects import Examined, Options, Wishes, examine
 from imagekit.cancellation import Cancellation
 from imagekit.content import Digest, digest_of
 from imagekit.oci import documents as doc
-from imagekit.oci.store import Layout, put
+from imagekit.oci.blobs import put
+from imagekit.oci.store import Layout
 from imagekit.platform import Platform
 
 PROGRAM = Path("/bin/true").resolve().read_bytes()

@@ -17,8 +17,9 @@ from imagekit.binary.facts import Linkage
 from imagekit.content import Digest, digest_of
 from imagekit.errors import ImagekitError, IntegrityError
 from imagekit.oci import documents as doc
+from imagekit.oci.blobs import put
 from imagekit.oci.layers import Entry, write_layer
-from imagekit.oci.store import Memory, put
+from imagekit.oci.store import Memory
 
 
 def layer_of(content: bytes, media_type: str = doc.LAYER_GZIP) -> tuple[Memory, doc.Descriptor]:

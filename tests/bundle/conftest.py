@@ -12,8 +12,9 @@ import pytest
 
 from imagekit.bundle.create import Created, create
 from imagekit.oci import documents as doc
+from imagekit.oci.blobs import put
 from imagekit.oci.layers import Compression, Entry, write_layer
-from imagekit.oci.store import Layout, put
+from imagekit.oci.store import Layout
 from imagekit.platform import Platform
 from imagekit.trust import openpgp
 

@@ -89,8 +89,8 @@ def test_what_refers_to_another_image_stays(make_layout: MakeLayout, tmp_path: P
 
 
 def test_a_referrer_behind_a_fallback_index_goes_along(make_layout: MakeLayout, tmp_path: Path) -> None:
+    from imagekit.oci.blobs import put
     from imagekit.oci.documents import INDEX, encode
-    from imagekit.oci.store import put
 
     path = make_layout(tmp_path / "oci", platforms=["linux/amd64"])
     layout = Layout(path)

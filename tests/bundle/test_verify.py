@@ -21,11 +21,12 @@ from imagekit.bundle.verify import Verified, verify
 from imagekit.content import digest_of, hash_file, hex_of
 from imagekit.errors import ConfigError, IntegrityError, RefusedError, UnreadableError, UsageError
 from imagekit.oci import tar
+from imagekit.oci.blobs import put
 from imagekit.oci.documents import CONTAINERD_NAME, EMPTY, EMPTY_JSON, MANIFEST, REF_NAME, Index, Manifest, encode
 from imagekit.oci.hybrid import header
 from imagekit.oci.layers import Compression, Entry
 from imagekit.oci.referrers import TAG
-from imagekit.oci.store import Layout, put
+from imagekit.oci.store import Layout
 from imagekit.trust import policy as trust_policy
 
 pytestmark = pytest.mark.real

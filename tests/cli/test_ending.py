@@ -16,8 +16,9 @@ import pytest
 
 from imagekit.cli.main import main
 from imagekit.oci import documents as doc
+from imagekit.oci.blobs import put
 from imagekit.oci.layers import Entry, write_layer
-from imagekit.oci.store import Layout, put
+from imagekit.oci.store import Layout
 
 LAST = re.compile(r"imagekit: exit (\d+): \S.*")
 

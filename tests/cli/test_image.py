@@ -18,9 +18,10 @@ import pytest
 from imagekit.cancellation import Cancellation
 from imagekit.cli.main import main
 from imagekit.oci import documents as doc
+from imagekit.oci.blobs import BlobStore, put, read_verified
 from imagekit.oci.layers import Entry, write_layer
 from imagekit.oci.opening import open_images
-from imagekit.oci.store import BlobStore, Layout, put, read_verified
+from imagekit.oci.store import Layout
 from imagekit.oci.trees import walk
 from imagekit.oci.words import parse
 from imagekit.platform import Platform

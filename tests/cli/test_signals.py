@@ -18,8 +18,9 @@ import pytest
 
 from imagekit.content import hash_file
 from imagekit.oci import documents as doc
+from imagekit.oci.blobs import put
 from imagekit.oci.layers import Entry, write_layer
-from imagekit.oci.store import Layout, put
+from imagekit.oci.store import Layout
 
 SEED = 20261130
 LARGE = 128 << 20

@@ -34,8 +34,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from imagekit.oci import documents as doc
+from imagekit.oci.blobs import BlobStore, put
 from imagekit.oci.layers import Entry, write_layer
-from imagekit.oci.store import BlobStore, Layout, put
+from imagekit.oci.store import Layout
 from imagekit.platform import Platform
 
 BuildImage = Callable[..., doc.Descriptor]

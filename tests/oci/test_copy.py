@@ -11,9 +11,9 @@ import pytest
 from imagekit.cancellation import Cancellation
 from imagekit.errors import IntegrityError, StoppedError, UnreadableError
 from imagekit.oci import documents as doc
-from imagekit.oci.blobs import MissingBlobError, read_verified
+from imagekit.oci.blobs import MissingBlobError, put, read_verified
 from imagekit.oci.copy import copy, missing
-from imagekit.oci.store import Layout, Memory, put
+from imagekit.oci.store import Layout, Memory
 from imagekit.oci.trees import runnables, walk
 from imagekit.workers import Workers
 

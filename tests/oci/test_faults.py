@@ -25,11 +25,11 @@ from imagekit.content import digest_of, hex_of
 from imagekit.errors import ImagekitError, IntegrityError, NetworkError, UnreadableError
 from imagekit.oci import answers as reading
 from imagekit.oci import documents as doc
-from imagekit.oci.blobs import read_verified
+from imagekit.oci.blobs import put, read_verified
 from imagekit.oci.copy import copy, missing
 from imagekit.oci.reference import Reference
 from imagekit.oci.registry import connected, push
-from imagekit.oci.store import Layout, Memory, put
+from imagekit.oci.store import Layout, Memory
 from imagekit.workers import Workers
 
 pytestmark = pytest.mark.real

@@ -15,9 +15,10 @@ from imagekit.content import Digest
 from imagekit.errors import ImagekitError, IntegrityError, UnreadableError, UsageError
 from imagekit.oci import documents as doc
 from imagekit.oci import hybrid
+from imagekit.oci.blobs import MissingBlobError, put
 from imagekit.oci.layers import Entry, write_layer
 from imagekit.oci.parcel import NamedImage
-from imagekit.oci.store import Memory, MissingBlobError, put
+from imagekit.oci.store import Memory
 from imagekit.platform import Platform
 
 TAG = "registry.example/team/app:1.0"

@@ -12,9 +12,9 @@ import pytest
 
 from imagekit.content import Digest
 from imagekit.errors import FormatError
+from imagekit.oci.blobs import MissingBlobError
 from imagekit.oci.members import TarStore, canonical, foreign
 from imagekit.oci.sealed import Opened
-from imagekit.oci.store import MissingBlobError
 
 FILES = {"index.json": b"{}", "blobs/sha256/" + "a" * 64: b"x" * 1000, "long/" * 40 + "name": b"long", "ünï/cödé": b"u"}
 

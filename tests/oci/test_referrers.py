@@ -11,10 +11,10 @@ from imagekit.cancellation import Cancellation
 from imagekit.content import hex_of
 from imagekit.errors import NetworkError, UnreadableError
 from imagekit.oci import documents as doc
-from imagekit.oci.blobs import MissingBlobError
+from imagekit.oci.blobs import MissingBlobError, put, read_verified
 from imagekit.oci.reference import Reference
 from imagekit.oci.registry import connected, push
-from imagekit.oci.store import Memory, put, read_verified
+from imagekit.oci.store import Memory
 
 TYPES = ("application/spdx+json", "application/vnd.in-toto+json", "application/spdx+json")
 

@@ -18,13 +18,13 @@ from imagekit.cancellation import Cancellation
 from imagekit.content import digest_of, hex_of
 from imagekit.errors import NetworkError
 from imagekit.oci import documents as doc
-from imagekit.oci.blobs import MissingBlobError, read_verified
+from imagekit.oci.blobs import MissingBlobError, put, read_verified
 from imagekit.oci.copy import copy
 from imagekit.oci.credentials import Credentials
 from imagekit.oci.login import keep, verify
 from imagekit.oci.reference import Reference
 from imagekit.oci.registry import connected, push
-from imagekit.oci.store import Layout, Memory, put
+from imagekit.oci.store import Layout, Memory
 from imagekit.oci.uploads import Upload
 from imagekit.workers import Workers
 

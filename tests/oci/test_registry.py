@@ -16,11 +16,11 @@ from imagekit.cancellation import Cancellation
 from imagekit.content import digest_of
 from imagekit.errors import IntegrityError, NetworkError, StoppedError, UnreadableError, UsageError
 from imagekit.oci import documents as doc
-from imagekit.oci.blobs import read_verified
+from imagekit.oci.blobs import MissingBlobError, put, read_verified
 from imagekit.oci.copy import copy
 from imagekit.oci.reference import Reference
 from imagekit.oci.registry import connected, push
-from imagekit.oci.store import Layout, Memory, MissingBlobError, put
+from imagekit.oci.store import Layout, Memory
 
 PLATFORMS = ("linux/amd64", "linux/arm64", "linux/arm/v7")
 

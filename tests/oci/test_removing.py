@@ -16,14 +16,14 @@ from imagekit.cancellation import Cancellation
 from imagekit.content import hex_of
 from imagekit.errors import NetworkError, UnreadableError, UsageError
 from imagekit.oci import documents as doc
-from imagekit.oci.blobs import MissingBlobError
+from imagekit.oci.blobs import MissingBlobError, put
 from imagekit.oci.parcel import NamedImage, Parcel
 from imagekit.oci.reference import Reference
 from imagekit.oci.referrers import unnamed
 from imagekit.oci.registry import connected, push
 from imagekit.oci.removing import from_layout, from_registry
 from imagekit.oci.sending import into_layout
-from imagekit.oci.store import Layout, Memory, put
+from imagekit.oci.store import Layout, Memory
 
 BuildImage = Callable[..., doc.Descriptor]
 SBOM = "application/spdx+json"

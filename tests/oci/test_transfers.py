@@ -15,11 +15,12 @@ from imagekit.content import digest_of
 from imagekit.errors import IntegrityError, NetworkError
 from imagekit.oci import documents as doc
 from imagekit.oci import sending
+from imagekit.oci.blobs import put
 from imagekit.oci.copy import copy
 from imagekit.oci.opening import open_parcel
 from imagekit.oci.reference import Reference
 from imagekit.oci.registry import connected, push
-from imagekit.oci.store import Memory, put
+from imagekit.oci.store import Memory
 from imagekit.oci.trees import walk
 from imagekit.oci.words import parse
 from imagekit.platform import Platform

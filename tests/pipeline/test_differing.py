@@ -12,8 +12,9 @@ import pytest
 
 from imagekit.cancellation import Cancellation
 from imagekit.oci import documents as doc
+from imagekit.oci.blobs import put
 from imagekit.oci.layers import Entry, write_layer
-from imagekit.oci.store import Layout, put
+from imagekit.oci.store import Layout
 from imagekit.pipeline.differing import changed_sources, explained, telling
 
 

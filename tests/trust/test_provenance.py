@@ -10,8 +10,9 @@ import pytest
 
 from imagekit.content import digest_of
 from imagekit.errors import UnreadableError
+from imagekit.oci.blobs import put, read_verified
 from imagekit.oci.documents import INDEX, Descriptor, Index, decode_manifest, encode
-from imagekit.oci.store import Memory, put, read_verified
+from imagekit.oci.store import Memory
 from imagekit.trust.provenance import (
     BUILD_TYPE,
     LOCAL_BUILDER,
