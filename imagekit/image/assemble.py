@@ -8,12 +8,13 @@ from types import MappingProxyType
 
 import msgspec
 
+from imagekit.audit.needs import Need
 from imagekit.content import prepared
 from imagekit.errors import ConfigError
 from imagekit.image.bases import SCRATCH, Base, inherited, without_provided
 from imagekit.image.kept import LayerCache
 from imagekit.image.layering import Stratum, merged, program_stratum, strata
-from imagekit.image.needs import Need, decide
+from imagekit.image.needs import decide
 from imagekit.image.recipe import Recipe, require_possible
 from imagekit.image.rootfs import MTIME
 from imagekit.image.shipped import Program, distinct

@@ -8,10 +8,10 @@ from types import MappingProxyType
 
 import msgspec
 
+from imagekit.audit.needs import Need, Piece
 from imagekit.errors import ConfigError
 from imagekit.image import files, rootfs
-from imagekit.image.needs import Need
-from imagekit.image.recipe import Piece, Recipe
+from imagekit.image.recipe import Recipe
 from imagekit.image.shipped import Program
 from imagekit.oci.layers import Entry
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from imagekit.audit.needs import Need, Piece, needs
+from imagekit.audit.needs import Need, Piece
 from imagekit.image.recipe import CertificateSetting, Recipe, setting_of
-
-__all__ = ["Need", "decide", "needs"]
 
 
 def decide(recipe: Recipe, found: tuple[Need, ...]) -> tuple[Need, ...]:

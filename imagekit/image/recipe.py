@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from imagekit.audit.needs import Piece as Piece
+from imagekit.audit.needs import Piece
 from imagekit.errors import ConfigError, UsageError
 from imagekit.oci.reference import Reference
 

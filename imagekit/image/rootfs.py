@@ -12,10 +12,11 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from imagekit.audit.needs import Piece
 from imagekit.content import Digest, digest_of, hash_file
 from imagekit.errors import ConfigError, UnreadableError
 from imagekit.image.kept import LayerCache, identity_of, with_digest
-from imagekit.image.recipe import CertificateSetting, Piece, Recipe, setting_of
+from imagekit.image.recipe import CertificateSetting, Recipe, setting_of
 from imagekit.image.sink import write_tar
 from imagekit.oci.layers import Compression, Entry
 

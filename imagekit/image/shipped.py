@@ -7,10 +7,10 @@ from pathlib import Path
 
 import msgspec
 
+from imagekit.audit.needs import Need
 from imagekit.content import Digest
 from imagekit.errors import ConfigError
 from imagekit.golang.arch import default_level
-from imagekit.image.needs import Need
 from imagekit.image.recipe import Recipe
 from imagekit.platform import Platform, Selector, selected
 

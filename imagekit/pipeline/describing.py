@@ -7,8 +7,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imagekit.audit.needs import Piece
 from imagekit.content import Digest, digest_of, write_whole
-from imagekit.image.recipe import Piece, setting_of
+from imagekit.image.recipe import setting_of
 from imagekit.oci.blobs import read_verified
 from imagekit.oci.documents import decode_config
 from imagekit.oci.store import Layout

@@ -7,13 +7,13 @@ from pathlib import Path
 import msgspec
 
 import imagekit
+from imagekit.audit.needs import Need, needs
 from imagekit.binary.facts import BinaryFacts, CgoUse, Linkage
 from imagekit.binary.functions import read_functions
 from imagekit.binary.reader import read
 from imagekit.content import canonical_json, hex_of, parse_json
 from imagekit.errors import FormatError
 from imagekit.golang.artifact import Artifact
-from imagekit.image.needs import Need, needs
 
 FORMAT = 3
 """Raised when the readers learn something new about the same bytes."""

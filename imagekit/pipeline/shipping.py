@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from imagekit.audit.judge import Report
+from imagekit.audit.needs import Piece
 from imagekit.audit.report import audit_json
 from imagekit.cancellation import Cancellation
 from imagekit.content import Digest, digest_of, hash_file, hex_of, write_whole
@@ -21,7 +22,7 @@ from imagekit.image.bases import CONTEXT, LAYOUT, Base, bring, open_layout
 from imagekit.image.compiling import source_step
 from imagekit.image.dockerfile import bake_file, bake_target, scratch_dockerfile, source_dockerfile
 from imagekit.image.kept import LayerCache
-from imagekit.image.recipe import Piece, Recipe
+from imagekit.image.recipe import Recipe
 from imagekit.image.recorded import altered
 from imagekit.image.rootfs import write_rootfs_tar
 from imagekit.image.shipped import Program, chosen

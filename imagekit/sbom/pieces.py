@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from imagekit.audit.needs import Piece
 from imagekit.content import Digest
-from imagekit.image.recipe import Piece
 from imagekit.sbom.inventory import Component, Kind
 from imagekit.sbom.purl import pypi_purl
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from imagekit.audit.needs import Need, needs
 from imagekit.cancellation import Cancellation
 from imagekit.content import hash_file
 from imagekit.golang.arch import default_level
 from imagekit.image.assemble import Assembled, assemble
 from imagekit.image.kept import LayerCache
-from imagekit.image.needs import Need, needs
 from imagekit.image.recipe import Recipe
 from imagekit.image.shipped import Program
 from imagekit.image.words import Origin

@@ -16,12 +16,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from imagekit.audit.needs import Need, Piece, needs
 from imagekit.content import digest_of, hash_file
 from imagekit.errors import ConfigError, IntegrityError
 from imagekit.image.assemble import Assembled, PlatformImage
 from imagekit.image.kept import LayerCache
-from imagekit.image.needs import Need, needs
-from imagekit.image.recipe import Piece, Recipe
+from imagekit.image.recipe import Recipe
 from imagekit.image.shipped import Program
 from imagekit.oci.blobs import BlobReader, read_verified
 from imagekit.oci.documents import ImageConfig, Index, Manifest, decode_config, decode_index, decode_manifest

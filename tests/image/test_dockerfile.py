@@ -15,14 +15,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from imagekit.audit.needs import Need, Piece
 from imagekit.content import hash_file
 from imagekit.errors import ConfigError
 from imagekit.image.assemble import Assembled
 from imagekit.image.compiling import SourceStep, script_lines, source_step
 from imagekit.image.dockerfile import bake_file, bake_target, scratch_dockerfile, source_dockerfile
 from imagekit.image.kept import LayerCache
-from imagekit.image.needs import Need
-from imagekit.image.recipe import Piece, Recipe
+from imagekit.image.recipe import Recipe
 from imagekit.image.shipped import Program
 from imagekit.oci.store import Memory
 from imagekit.platform import Platform

@@ -7,9 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from imagekit.audit.needs import Piece, needs
 from imagekit.binary.functions import read_functions
-from imagekit.image.needs import decide, needs
-from imagekit.image.recipe import Piece, Recipe
+from imagekit.image.needs import decide
+from imagekit.image.recipe import Recipe
 
 
 class Table:

@@ -15,9 +15,10 @@ import certifi
 import msgspec
 import pytest
 
+from imagekit.audit.needs import Piece
 from imagekit.errors import ConfigError
 from imagekit.image.kept import LayerCache
-from imagekit.image.recipe import Piece, Recipe
+from imagekit.image.recipe import Recipe
 from imagekit.image.rootfs import entries_of, write_rootfs_tar
 from imagekit.oci.layers import Entry, write_layer
 from imagekit.oci.store import Memory
@@ -114,7 +115,8 @@ def test_tmp_is_for_everybody_and_sticky(tmp_path: Path) -> None:
 _PRINT_LAYERS = """
 import sys
 from pathlib import Path
-from imagekit.image.recipe import Piece, Recipe
+from imagekit.audit.needs import Piece
+from imagekit.image.recipe import Recipe
 from imagekit.image.rootfs import MTIME, entries_of
 from imagekit.oci.layers import write_layer
 from imagekit.oci.store import Memory

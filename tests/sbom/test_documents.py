@@ -13,10 +13,10 @@ from cyclonedx.validation.json import JsonStrictValidator
 from spdx_tools.spdx.parser.parse_anything import parse_file
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
+from imagekit.audit.needs import Piece
 from imagekit.binary.facts import BinaryFacts, CgoUse
 from imagekit.content import Digest
 from imagekit.errors import UsageError
-from imagekit.image.recipe import Piece
 from imagekit.sbom import cyclonedx, spdx
 from imagekit.sbom.edges import module_imports
 from imagekit.sbom.pieces import piece_component

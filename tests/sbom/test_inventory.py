@@ -3,9 +3,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from imagekit.audit.needs import Piece
 from imagekit.binary.facts import CgoUse, GoModule, Linkage
 from imagekit.content import Digest
-from imagekit.image.recipe import Piece
 from imagekit.sbom.edges import module_imports
 from imagekit.sbom.inventory import ROOT, Kind
 from imagekit.sbom.pieces import piece_component
