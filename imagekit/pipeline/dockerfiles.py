@@ -10,7 +10,7 @@ from imagekit.config.document import ConfigDocument
 from imagekit.config.reading import FILE
 from imagekit.content import digest_of, hex_of
 from imagekit.errors import IntegrityError, UnreadableError, UsageError
-from imagekit.pipeline.shipping import SUMS
+from imagekit.pipeline.sums import SUMS, listed_in, sums_in
 from imagekit.text import line
 
 _START, _SOURCE = "Dockerfile.", ".source"
@@ -25,10 +25,9 @@ def dockerfile(config: Path | None, output: Path | None, image: str, *, source: 
     """
     folder = output or _folder(config)
     try:
-        lines = (folder / SUMS).read_text(encoding="utf-8", errors="replace").splitlines()
+        listed = listed_in(sums_in(folder))
     except OSError as error:
         raise UnreadableError(f"{folder} holds no finished build: {SUMS}: {error.strerror}", hint=_AGAIN) from error
-    listed = {path: digest for digest, _, path in (each.partition("  ") for each in lines)}
     name = _name(folder, (path for path in listed if path.startswith(_START)), image, source=source)
     try:
         content = (folder / name).read_bytes()

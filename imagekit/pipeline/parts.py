@@ -19,7 +19,8 @@ from imagekit.pipeline.ground import Ground
 from imagekit.pipeline.inspecting import inspect
 from imagekit.pipeline.judging import Asked
 from imagekit.pipeline.ready import Ready
-from imagekit.pipeline.shipping import Passed, write_sums
+from imagekit.pipeline.shipping import Passed
+from imagekit.pipeline.sums import write_sums
 from imagekit.pipeline.xvalues import check_again
 from imagekit.source.weakness import Weakness
 from imagekit.staging import staged

@@ -19,11 +19,10 @@ from imagekit.oci.parcel import NamedImage
 from imagekit.oci.places import Place
 from imagekit.oci.trees import runnables
 from imagekit.oci.words import Kind, parse
-from imagekit.pipeline.shipping import SUMS
+from imagekit.pipeline.sums import SUMS, listed_in, sums_in
 from imagekit.trust.provenance import PREDICATE, Provenance, decode_provenance
 from imagekit.trust.statement import attached
 
-_LARGEST = 64 << 20
 _HINT = "name an image of a dist/ that `imagekit build` wrote here: oci:dist/oci:NAME"
 
 
@@ -91,11 +90,9 @@ def _repository(image: NamedImage) -> str:
 
 def _require_whole(layout: Path) -> None:
     """SHA256SUMS beside the layout vouches for its index.json, whose digests vouch for everything below."""
-    inside = f"{layout.name}/index.json"
     try:
-        with (layout.parent / SUMS).open(encoding="utf-8", errors="replace") as stream:
-            lines = stream.read(_LARGEST).splitlines()
+        listed = listed_in(sums_in(layout.parent))
     except OSError as error:
         raise UsageError(f"oci:{layout} is not in a dist/: {SUMS}: {error.strerror}", hint=_HINT) from error
-    if f"{hex_of(hash_file(layout / 'index.json')[0])}  {inside}" not in lines:
+    if listed.get(f"{layout.name}/index.json") != hex_of(hash_file(layout / "index.json")[0]):
         raise IntegrityError(f"{layout}/index.json is not what {layout.parent / SUMS} says", hint="build it again")

@@ -23,7 +23,7 @@ from imagekit.golang.toolchain import find
 from imagekit.pipeline.differing import changed_sources, explained, telling
 from imagekit.pipeline.ground import Ground
 from imagekit.pipeline.request import Request
-from imagekit.pipeline.shipping import SUMS
+from imagekit.pipeline.sums import listed_in, sums_in
 from imagekit.processes import run
 from imagekit.staging import wrapper_of
 from imagekit.text import plain
@@ -45,7 +45,7 @@ def verify_reproducible(ground: Ground, cancellation: Cancellation) -> int:
     """
     with temporary_folder("imagekit-again-") as place:
         second = _build(ground, place, cancellation)
-        before, after = _sums(ground.output), _sums(second.output)
+        before, after = listed_in(sums_in(ground.output)), listed_in(sums_in(second.output))
         if differing := sorted(_differing(before, after), key=telling):
             raise _difference(ground.output, second, differing, cancellation)
         return len(before)
@@ -139,12 +139,6 @@ def _other_locale(ambient: Mapping[str, str]) -> str:
     """`C` where text is UTF-8 now, `C.UTF-8` elsewhere: the two that every system has (POSIX 7.2; glibc 2.35)."""
     now = next(filter(None, map(ambient.get, ("LC_ALL", "LC_CTYPE", "LANG"))), "C")
     return "C" if now.lower().replace("-", "").partition("@")[0].endswith(".utf8") else "C.UTF-8"
-
-
-def _sums(output: Path) -> dict[str, str]:
-    """Path -> SHA-256 in hex, of every file that was written."""
-    lines = (output / SUMS).read_text(encoding="utf-8").splitlines()
-    return {path: digest for digest, _, path in (line.partition("  ") for line in lines)}
 
 
 def _differing(first: Mapping[str, str], second: Mapping[str, str]) -> set[str]:

@@ -14,7 +14,7 @@ from imagekit.audit.judge import Report
 from imagekit.audit.needs import Piece
 from imagekit.audit.report import audit_json
 from imagekit.cancellation import Cancellation
-from imagekit.content import Digest, digest_of, hash_file, hex_of, write_whole
+from imagekit.content import Digest, digest_of, hash_file, write_whole
 from imagekit.errors import IntegrityError
 from imagekit.image.archives import program_entry, write_archive
 from imagekit.image.assemble import Assembled, assemble
@@ -37,11 +37,11 @@ from imagekit.pipeline.inspecting import Inspected
 from imagekit.pipeline.judging import Asked
 from imagekit.pipeline.manifest import Listed, artifacts_json
 from imagekit.pipeline.ready import Ready
+from imagekit.pipeline.sums import write_sums
 from imagekit.platform import Platform
 from imagekit.text import json_array
 from imagekit.workers import Workers
 
-SUMS = "SHA256SUMS"
 LOCAL = "imagekit.local"
 """Where an image is that has no repository."""
 
@@ -301,26 +301,3 @@ def _from_source(ground: Ground, passed: Sequence[Passed], image: Packed, cache:
         output=ground.output.name,
         cache=cache,
     )
-
-
-def write_sums(folder: Path, known: dict[str, Digest]) -> Digest:
-    """SHA256SUMS over every file but itself and .gitignore, sorted by path; `known` digests are not read again.
-
-    Returns the digest of SHA256SUMS.
-    """
-    found: dict[str, Digest] = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        inside = path.relative_to(folder).as_posix()
-        if inside in (SUMS, ".gitignore"):
-            continue
-        found[inside] = known.get(inside) or _digest_of(path, inside)
-    lines = "".join(f"{hex_of(found[inside])}  {inside}\n" for inside in sorted(found))
-    write_whole(folder / SUMS, lines.encode())
-    return digest_of(lines.encode())
-
-
-def _digest_of(path: Path, inside: str) -> Digest:
-    """A blob's name is its digest, and it was checked when it was written."""
-    if inside.startswith("oci/blobs/sha256/"):
-        return Digest(f"sha256:{path.name}")
-    return hash_file(path)[0]

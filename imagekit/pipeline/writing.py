@@ -23,11 +23,10 @@ from imagekit.pipeline.foundation import Foundations
 from imagekit.pipeline.ground import Ground
 from imagekit.pipeline.inspecting import remember
 from imagekit.pipeline.parts import config_digest
-from imagekit.pipeline.shipping import SUMS, Passed, Shipped, ship
+from imagekit.pipeline.shipping import Passed, Shipped, ship
+from imagekit.pipeline.sums import SUMS, listed_in, sums_in
 from imagekit.staging import GITIGNORE, staged
 from imagekit.workers import Workers
-
-_LARGEST = 64 << 20
 
 
 class _Written(msgspec.Struct, frozen=True):
@@ -113,11 +112,10 @@ def _is_whole(ground: Ground, shipped: Shipped, cancellation: Cancellation) -> b
     try:
         if folder.is_symlink() or (folder / ".gitignore").read_bytes() != GITIGNORE:
             return False
-        with (folder / SUMS).open("rb") as stream:
-            sums = stream.read(_LARGEST)
+        sums = sums_in(folder)
         if digest_of(sums) != shipped.sums:
             return False
-        listed = {inside: digest for digest, _, inside in (line.partition("  ") for line in sums.decode().splitlines())}
+        listed = listed_in(sums)
         present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
         if present != listed.keys() | {SUMS, ".gitignore"}:
             return False
