@@ -14,7 +14,8 @@ from imagekit.errors import RefusedError, UsageError
 
 if TYPE_CHECKING:
     from imagekit.audit.finding import Severity
-    from imagekit.pipeline import Built, Outcome, Refusal, Request
+    from imagekit.pipeline.job import Built, Outcome, Refusal
+    from imagekit.pipeline.request import Request
 
 
 Push = Annotated[str, typer.Option("--push", metavar="REF", help="Push the image there.")]
@@ -73,7 +74,7 @@ def build(
 ) -> int:
     """Compile, judge and pack; one line an image on stdout. Exit 10: the policy does not allow what was built."""
     from imagekit.cli.asking import choice, severity
-    from imagekit.pipeline import Request
+    from imagekit.pipeline.request import Request
     from imagekit.workers import cpus
 
     limit_time(timeout)
@@ -103,8 +104,8 @@ def build(
 
 def _run(request: Request) -> Outcome:
     from imagekit.cli.show import display, drawn
-    from imagekit.pipeline import build as job
-    from imagekit.pipeline import prepare
+    from imagekit.pipeline.ground import prepare
+    from imagekit.pipeline.job import build as job
 
     with display() as shown:
         return drawn(shown, job(prepare(request, SWITCH), SWITCH))
@@ -113,7 +114,7 @@ def _run(request: Request) -> Outcome:
 def finish(request: Request, outcome: Outcome, form: str, image_refs: Path | None) -> int:
     """Show the report, deliver, print the references; the exit code."""
     from imagekit.audit.prose import show
-    from imagekit.pipeline import Refusal
+    from imagekit.pipeline.job import Refusal
 
     if isinstance(outcome, Refusal):
         show_refusal(outcome, request.fail_on)

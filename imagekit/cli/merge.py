@@ -45,8 +45,9 @@ def merge(
     """Judge targets that were built apart together, and write what one build of all would have written."""
     from imagekit.cli.asking import choice, severity
     from imagekit.cli.show import display, drawn
-    from imagekit.pipeline import Request, prepare
     from imagekit.pipeline import parts as joining
+    from imagekit.pipeline.ground import prepare
+    from imagekit.pipeline.request import Request
     from imagekit.workers import cpus
 
     limit_time(timeout)

@@ -15,7 +15,7 @@ from imagekit.cli.tables import aligned
 from imagekit.errors import UsageError
 
 if TYPE_CHECKING:
-    from imagekit.pipeline import Request
+    from imagekit.pipeline.request import Request
     from imagekit.targets.target import Target
 
 
@@ -54,7 +54,7 @@ def targets(
 
 
 def _request(target: Sequence[str] | None, config: Path | None, cache_dir: Path | None, jobs: int | None) -> Request:
-    from imagekit.pipeline import Request
+    from imagekit.pipeline.request import Request
     from imagekit.workers import cpus
 
     return Request(cache=cache_directory(cache_dir), jobs=jobs or cpus(), selectors=tuple(target or ()), config=config)
@@ -64,7 +64,7 @@ def _selection(request: Request, diff: tuple[str, str] | None, *, both: bool, fo
     """The answer to `--files` or `--diff`, without a final newline."""
     from imagekit.cli import files
     from imagekit.content import readable_json
-    from imagekit.pipeline import prepare
+    from imagekit.pipeline.ground import prepare
     from imagekit.pipeline.selecting import list_files
     from imagekit.targets.listing import find
 
