@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from imagekit.content import CHUNK, Digest, canonical_json, digest_of, hash_file, hex_of, parse_json
+from imagekit.content import CHUNK, Digest, canonical_json, digest_of, hash_file, hex_of, parse_json, write_whole
 from imagekit.errors import IntegrityError, UnreadableError
 from imagekit.oci.blobs import BlobStore, put, read_verified
 from imagekit.oci.documents import Descriptor
@@ -163,10 +163,8 @@ class LayerCache:
         return record
 
     def _write(self, key: str, record: _Record) -> None:
-        """Whole by a rename, but not flushed: a record lost in a crash costs one packing."""
-        temporary = self._records / f".{key}.{os.getpid()}.{id(record)}"
-        temporary.write_bytes(canonical_json(record))
-        temporary.replace(self._records / key)
+        """Not flushed: a record lost in a crash costs one packing."""
+        write_whole(self._records / key, canonical_json(record), durable=False)
 
 
 def _written(path: Path, write: Callable[[BinaryIO], object]) -> None:

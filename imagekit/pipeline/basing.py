@@ -31,7 +31,8 @@ from imagekit.oci.store import Layout
 from imagekit.oci.trees import Runnable
 from imagekit.pipeline.foundation import Foundation, Foundations
 from imagekit.pipeline.ground import Ground
-from imagekit.pipeline.inspecting import FORMAT, remember
+from imagekit.pipeline.inspecting import FORMAT
+from imagekit.pipeline.remembering import recall, remember
 from imagekit.platform import Platform
 from imagekit.unfinished import temporary_folder
 from imagekit.workers import Workers
@@ -130,10 +131,8 @@ class _Reader:
         self._cancellation.check()
         name = f"{imagekit.__version__}-{FORMAT}-{hex_of(layer.digest)}-{hex_of(diff_id)}"
         place = self._ground.request.cache / "contents" / name
-        try:
-            return parse_json(place.read_bytes(), Content)
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
-            pass
+        if (known := recall(place, Content)) is not None:
+            return known
         with temporary_folder("imagekit-base-") as folder:
             content = read_layer(store, layer, diff_id, folder, Wishes(every_format=False))
         remember(place, content)

@@ -11,9 +11,10 @@ from imagekit.audit.needs import Need, needs
 from imagekit.binary.facts import BinaryFacts, CgoUse, Linkage
 from imagekit.binary.functions import read_functions
 from imagekit.binary.reader import read
-from imagekit.content import canonical_json, hex_of, parse_json
+from imagekit.content import hex_of
 from imagekit.errors import FormatError
 from imagekit.golang.artifact import Artifact
+from imagekit.pipeline.remembering import recall, remember
 
 FORMAT = 3
 """Raised when the readers learn something new about the same bytes."""
@@ -52,25 +53,10 @@ def inspect(artifact: Artifact, cache: Path) -> Inspected:
     Only a file that was hashed just now is looked up, so the memory cannot speak for other bytes.
     """
     place = cache / "facts" / f"{imagekit.__version__}-{FORMAT}-{hex_of(artifact.digest)}"
-    known = _recall(place)
+    known = recall(place, _Remembered)
     if known is None:
         slices = read(artifact.path)
         linked = read_functions(artifact.path) if slices[0].linkage is not Linkage.BROKEN else None
         known = _Remembered(slices, needs(linked, cgo=slices[0].cgo is CgoUse.PROVEN))
         remember(place, known)
     return Inspected(artifact, known.slices, known.needs)
-
-
-def _recall(place: Path) -> _Remembered | None:
-    try:
-        return parse_json(place.read_bytes(), _Remembered)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
-        return None
-
-
-def remember(place: Path, value: object) -> None:
-    """Keep a value in the cache: whole by a rename, not flushed, since what is lost is read again."""
-    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = place.with_name(f".{place.name}.{id(value)}")
-    temporary.write_bytes(canonical_json(value))
-    temporary.replace(place)

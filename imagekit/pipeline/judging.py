@@ -16,13 +16,14 @@ from imagekit.audit.listed import graph_of, obstacles
 from imagekit.audit.subject import Expected, Source, Subject, Vcs
 from imagekit.binary.facts import GoModule
 from imagekit.cancellation import Cancellation
-from imagekit.content import canonical_json, digest_of, hex_of, parse_json
+from imagekit.content import canonical_json, digest_of, hex_of
 from imagekit.golang.compile import unstripped_twin
 from imagekit.golang.failures import CompileFailure
 from imagekit.golang.packages import ListedModule, Packages, list_packages
 from imagekit.pipeline.ground import Ground
-from imagekit.pipeline.inspecting import Inspected, linked_packages, remember
+from imagekit.pipeline.inspecting import Inspected, linked_packages
 from imagekit.pipeline.ready import Ready
+from imagekit.pipeline.remembering import recall, remember
 from imagekit.pipeline.xvalues import Checked, check_values
 from imagekit.sbom.edges import STDLIB, module_imports
 from imagekit.source import gosum
@@ -70,10 +71,8 @@ def ask(
     if ready.prebuilt is not None:
         return Asked(None, ())
     place = ground.request.cache / "asked" / _key(ready, inspected)
-    try:
-        return parse_json(place.read_bytes(), Asked)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
-        pass
+    if (asked := recall(place, Asked)) is not None:
+        return asked
     if ready.target.ldflags.values:
         asked = _with_values(ground, ready, inspected, cancellation)
     else:

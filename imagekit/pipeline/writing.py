@@ -13,7 +13,7 @@ import imagekit
 from imagekit.audit.judge import Report
 from imagekit.audit.report import audit_json
 from imagekit.cancellation import Cancellation
-from imagekit.content import Digest, canonical_json, digest_of, hash_file, hex_of, parse_json
+from imagekit.content import Digest, canonical_json, digest_of, hash_file, hex_of
 from imagekit.image import rootfs
 from imagekit.image.assemble import compression_of
 from imagekit.image.files import matches
@@ -21,8 +21,8 @@ from imagekit.image.recipe import CertificateSetting, Recipe
 from imagekit.pipeline import attesting
 from imagekit.pipeline.foundation import Foundations
 from imagekit.pipeline.ground import Ground
-from imagekit.pipeline.inspecting import remember
 from imagekit.pipeline.parts import config_digest
+from imagekit.pipeline.remembering import recall, remember
 from imagekit.pipeline.shipping import Passed, Shipped, ship
 from imagekit.pipeline.sums import SUMS, listed_in, sums_in
 from imagekit.staging import GITIGNORE, staged
@@ -42,7 +42,7 @@ def write(
     """The finished output folder, swapped in whole; left as it is where every file is what it would be again."""
     place = ground.request.cache / "written" / hex_of(digest_of(str(ground.output.absolute()).encode()))
     fingerprint = _fingerprint(ground, passed, report, foundations)
-    known = _recall(place)
+    known = recall(place, _Written)
     if known is not None and known.fingerprint == fingerprint and _is_whole(ground, known.shipped, cancellation):
         return known.shipped
     with staged(ground.output) as folder:
@@ -50,13 +50,6 @@ def write(
         cancellation.check()
     remember(place, _Written(fingerprint, msgspec.structs.replace(shipped, said=())))
     return shipped
-
-
-def _recall(place: Path) -> _Written | None:
-    try:
-        return parse_json(place.read_bytes(), _Written)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
-        return None
 
 
 def _fingerprint(ground: Ground, passed: Sequence[Passed], report: Report, foundations: Foundations) -> Digest:
