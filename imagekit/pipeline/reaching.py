@@ -8,10 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 
-import msgspec
-
-from imagekit.content import parse_json
-from imagekit.errors import ImagekitError, IntegrityError, NetworkError
+from imagekit.errors import ImagekitError, IntegrityError, NetworkError, UsageError
 from imagekit.golang.environments import fetch_environment
 from imagekit.golang.settings import GoSettings
 from imagekit.pipeline.diagnosis import Found, Patient, State, first_line
@@ -102,17 +99,15 @@ def _in_time(ask: Callable[[], Found], name: str, silent: State = State.WARNING)
 
 def credentials() -> Iterator[Found]:
     """The helpers that docker's configuration names for registries; only whether they are there."""
-    from imagekit.oci.credentials import config_file
+    from imagekit.oci.credentials import config_file, load_config
 
     path = config_file()
     if path is None:
         return
     try:
-        written = parse_json(path.read_bytes(), _DockerConfig)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
-        yield Found(
-            "credentials", State.WARNING, f"{path} is not a docker configuration", "repair it, or set DOCKER_CONFIG"
-        )
+        written = load_config(path)
+    except UsageError as error:
+        yield Found("credentials", State.WARNING, error.message, error.hint)
         return
     helpers = sorted({*written.helpers.values(), *filter(None, [written.store])})
     absent = [f"docker-credential-{name}" for name in helpers if shutil.which(f"docker-credential-{name}") is None]
@@ -122,9 +117,3 @@ def credentials() -> Iterator[Found]:
     else:
         count = f"{len(written.auths)} registries in {path}" if not helpers else f"helpers: {', '.join(helpers)}"
         yield Found("credentials", State.OK, count)
-
-
-class _DockerConfig(msgspec.Struct):
-    auths: dict[str, object] = {}
-    store: str = msgspec.field(default="", name="credsStore")
-    helpers: dict[str, str] = msgspec.field(default_factory=dict, name="credHelpers")

@@ -128,6 +128,12 @@ def test_credential_helpers_that_are_named_and_not_there(choosy, imagekit, tmp_p
     assert "docker-credential-nowhere" in detail
 
 
+def test_a_docker_configuration_that_is_none_is_named(choosy, imagekit, tmp_path) -> None:
+    (tmp_path / "config.json").write_text('{"auths": ')
+    state, detail, _ = doctor(imagekit, choosy, "--offline", DOCKER_CONFIG=str(tmp_path))["credentials"]
+    assert (state, detail) == ("warning", f"{tmp_path}/config.json is not a docker configuration")
+
+
 def test_an_engine_that_does_not_answer_takes_seconds_not_minutes(choosy, imagekit, tmp_path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "s"))
