@@ -29,8 +29,9 @@ from imagekit.cancellation import Cancellation
 from imagekit.content import Digest, whole_file
 from imagekit.errors import UsageError
 from imagekit.oci.blobs import BlobReader
-from imagekit.oci.choosing import Chosen, Stores, choose
+from imagekit.oci.choosing import Stores, choose
 from imagekit.oci.hybrid import SUMS, Hybrid, pieces, plan
+from imagekit.oci.parcel import Parcel
 from imagekit.oci.trees import walk
 
 SIGNATURE = ".asc"
@@ -103,7 +104,7 @@ def _start_of(path: Path) -> bytes:
         return stream.read(LIST_LIMIT)
 
 
-def _planned(store: BlobReader, chosen: Sequence[Chosen], epoch: int | None) -> tuple[BundleDocument, Hybrid]:
+def _planned(store: BlobReader, chosen: Sequence[Parcel], epoch: int | None) -> tuple[BundleDocument, Hybrid]:
     images = list(dict.fromkeys(image for one in chosen for image in one.images))
     referrers = {entry.digest: entry for one in chosen for entry in one.referrers}
     tree = walk(store, [image.descriptor for image in images])

@@ -22,9 +22,6 @@ from imagekit.text import render, template_source
 SCRATCH = "Dockerfile.scratch.j2"
 SOURCE = "Dockerfile.source.j2"
 BAKE = "docker-bake.hcl.j2"
-LOCAL_REPOSITORY = "imagekit.local"
-"""Where an image without a repository is said to be."""
-
 _ALPINE = "-alpine"
 
 
@@ -93,9 +90,8 @@ def source_dockerfile(
 
 def bake_target(recipe: Recipe, image: Assembled, contexts: Mapping[str, str] = MappingProxyType({})) -> BakeTarget:
     """The target of an image; without tags it is `latest`."""
-    repository = recipe.repository or f"{LOCAL_REPOSITORY}/{recipe.id.lower()}"
     suffix = image.name.removeprefix(recipe.id)
-    tags = tuple(f"{repository}:{tag}{suffix}" for tag in recipe.tags or ("latest",))
+    tags = tuple(f"{recipe.kept_at}:{tag}{suffix}" for tag in recipe.tags or ("latest",))
     platforms = tuple(str(one.program.requested) for one in image.images)
     name = re.sub(r"[^A-Za-z0-9_-]", "_", image.name)
     return BakeTarget(name, f"Dockerfile.{image.name}", platforms, tags, dict(contexts))

@@ -9,7 +9,7 @@ import msgspec
 
 from imagekit.audit.needs import Piece
 from imagekit.errors import ConfigError, UsageError
-from imagekit.oci.reference import Reference
+from imagekit.oci.reference import LOCAL, Reference
 
 _ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 _REPOSITORY = re.compile(r"[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*")
@@ -94,6 +94,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     healthcheck: tuple[str, ...] = ()
     variants: dict[str, Variant] = {}
     compression: CompressionSetting = CompressionSetting()
+
+    @property
+    def kept_at(self) -> str:
+        """`repository`, or a name under `LOCAL` for an image without one."""
+        return self.repository or f"{LOCAL}/{self.id.lower()}"
 
     @property
     def command(self) -> tuple[str, ...]:

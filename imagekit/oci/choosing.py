@@ -1,4 +1,4 @@
-"""IMAGE arguments of `bundle create`: where each is, what it is called, and what refers to it. Touches disk."""
+"""Images of layouts, OCI archives and bundles: which one a word means, its names, what refers to it. Touches disk."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
-import msgspec
-
 from imagekit.content import Digest
 from imagekit.errors import UnreadableError, UsageError
 from imagekit.oci.blobs import BlobReader, MissingBlobError
 from imagekit.oci.documents import (
-    CONTAINERD_NAME,
     DOCUMENT_LIMIT,
     REF_NAME,
     Descriptor,
@@ -22,24 +19,16 @@ from imagekit.oci.documents import (
     decode_index,
 )
 from imagekit.oci.members import TarStore, canonical, foreign
-from imagekit.oci.parcel import NamedImage
+from imagekit.oci.parcel import NamedImage, Parcel
 from imagekit.oci.places import Place
-from imagekit.oci.reference import without_account
+from imagekit.oci.reference import LOCAL, without_account
 from imagekit.oci.referrers import is_bookkeeping, is_fallback, tag_of, tagged_subject, unnamed
 from imagekit.oci.referring import reaching, readable, subject_of
 from imagekit.oci.sealed import Opened
-from imagekit.oci.store import Layout
+from imagekit.oci.store import Layout, names_of
 
 _KINDS = "oci:DIR[:NAME], oci-archive:FILE[:NAME], bundle:FILE[:NAME]"
 _NOT_IN_A_NAME = re.compile(r"[^a-z0-9]+")
-
-
-class Chosen(msgspec.Struct, frozen=True):
-    """The images of one argument, and every manifest that has one of them, or each other, as its `subject`."""
-
-    store: BlobReader
-    images: tuple[NamedImage, ...]
-    referrers: tuple[Descriptor, ...]
 
 
 class Stores:
@@ -68,7 +57,7 @@ class Stores:
         return self._stores[-1]
 
 
-def choose(argument: str, opened: ExitStack, *, every: bool = False, referrers: bool = True) -> Chosen:
+def choose(argument: str, opened: ExitStack, *, every: bool = False, referrers: bool = True) -> Parcel:
     """What `oci:DIR[:NAME]`, `oci-archive:FILE[:NAME]` or `bundle:FILE[:NAME]` means; files close with `opened`.
 
     Without NAME it is every named image there is, or the only one; with `every` all of them where none has a name. No
@@ -78,9 +67,9 @@ def choose(argument: str, opened: ExitStack, *, every: bool = False, referrers: 
     place, store, index = _open(argument, opened)
     images = tuple(_named(entry, place.path) for entry in _wanted(store, index, place, argument, every=every))
     if not referrers:
-        return Chosen(store, images, ())
+        return Parcel(store, images)
     roots = [image.descriptor for image in images]
-    return Chosen(store, images, tuple(reaching(store, _with_subject(store, index), roots)))
+    return Parcel(store, images, tuple(reaching(store, _with_subject(store, index), roots)))
 
 
 def images_in(argument: str, opened: ExitStack) -> tuple[Descriptor, ...]:
@@ -147,21 +136,17 @@ def _meant(entries: Sequence[Descriptor], named: Sequence[Descriptor], place: Pl
     """The entries of this digest (one, of this name if it has it), else those of this name."""
     if place.digest:
         same = [entry for entry in entries if entry.digest == place.digest]
-        return tuple([entry for entry in same if place.name in _names(entry)] or same)[:1]
-    exact = tuple(entry for entry in entries if place.name in _names(entry))
-    return exact or tuple(entry for entry in named if _names(entry)[1].endswith(f":{place.name}"))
-
-
-def _names(entry: Descriptor) -> tuple[str, str, str]:
-    return (entry.annotations.get(REF_NAME, ""), entry.annotations.get(CONTAINERD_NAME, ""), entry.digest)
+        return tuple([entry for entry in same if place.name in names_of(entry)] or same)[:1]
+    exact = tuple(entry for entry in entries if place.name in names_of(entry))
+    return exact or tuple(entry for entry in named if names_of(entry)[1].endswith(f":{place.name}"))
 
 
 def _named(entry: Descriptor, path: Path) -> NamedImage:
-    """The image with its docker name; one without a repository is `imagekit.local/<name>:latest`."""
-    ref_name, full, _ = _names(entry)
+    """The image with its docker name, which is `LOCAL/<name>:latest` where it has none."""
+    ref_name, full, _ = names_of(entry)
     ref_name = ref_name or path.absolute().name.partition(".")[0]
     local = _NOT_IN_A_NAME.sub("-", ref_name.lower()).strip("-") or "image"
-    return NamedImage(entry, ref_name, (full or f"imagekit.local/{local}:latest",))
+    return NamedImage(entry, ref_name, (full or f"{LOCAL}/{local}:latest",))
 
 
 def _with_subject(store: BlobReader, index: Index) -> Iterator[tuple[Descriptor, Digest | None]]:

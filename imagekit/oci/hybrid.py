@@ -18,14 +18,8 @@ from imagekit.content import CHUNK, Digest, canonical_json, digest_of, hex_of
 from imagekit.errors import UsageError
 from imagekit.oci import tar
 from imagekit.oci.blobs import BlobReader, lives_elsewhere, open_verified
-from imagekit.oci.documents import (
-    CONTAINERD_NAME,
-    REF_NAME,
-    Descriptor,
-    Index,
-    encode,
-)
-from imagekit.oci.parcel import NamedImage
+from imagekit.oci.documents import Descriptor, Index, encode
+from imagekit.oci.parcel import NamedImage, without_names
 from imagekit.oci.trees import Runnable, runnables, walk
 from imagekit.platform import Platform
 
@@ -126,21 +120,8 @@ def _check_names(images: Sequence[NamedImage], extra_files: Mapping[str, bytes])
 
 
 def _index(images: Sequence[NamedImage], referrers: Sequence[Descriptor]) -> Index:
-    named = [_described(image) for image in images]
-    unnamed = sorted((_without_names(one) for one in referrers), key=lambda one: one.digest)
-    return Index(manifests=(*named, *unnamed))
-
-
-def _described(image: NamedImage) -> Descriptor:
-    names = {REF_NAME: image.ref_name, CONTAINERD_NAME: next(iter(image.docker_tags), "")}
-    names = {key: name for key, name in names.items() if name}
-    bare = _without_names(image.descriptor)
-    return msgspec.structs.replace(bare, annotations={**bare.annotations, **names})
-
-
-def _without_names(descriptor: Descriptor) -> Descriptor:
-    kept = {key: value for key, value in descriptor.annotations.items() if key not in (REF_NAME, CONTAINERD_NAME)}
-    return msgspec.structs.replace(descriptor, annotations=kept, data="", urls=())
+    unnamed = sorted(map(without_names, referrers), key=lambda one: one.digest)
+    return Index(manifests=(*(image.entry for image in images), *unnamed))
 
 
 # --- the docker archive -------------------------------------------------------------------------------------------

@@ -44,8 +44,7 @@ def open_parcel(word: Word, opened: ExitStack, cancellation: Cancellation, *, re
         case Kind.OCI | Kind.OCI_ARCHIVE | Kind.BUNDLE:
             from imagekit.oci.choosing import choose
 
-            chosen = choose(word.text, opened, referrers=referrers)
-            return Parcel(chosen.store, chosen.images, chosen.referrers)
+            return choose(word.text, opened, referrers=referrers)
         case Kind.DOCKER_ARCHIVE:
             place = Place.parse(word.rest)
             saved = open_saved(place.path, opened)

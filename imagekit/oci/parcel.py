@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from imagekit.oci.blobs import BlobReader
-from imagekit.oci.documents import Descriptor
+from imagekit.oci.documents import CONTAINERD_NAME, REF_NAME, Descriptor
 from imagekit.workers import Ahead
 
 
@@ -15,6 +15,21 @@ class NamedImage(msgspec.Struct, frozen=True):
     descriptor: Descriptor
     ref_name: str
     docker_tags: tuple[str, ...] = ()
+
+    @property
+    def entry(self) -> Descriptor:
+        """The entry of `index.json` that names it: reference name and containerd's name, as far as it has them."""
+        names = {REF_NAME: self.ref_name, CONTAINERD_NAME: next(iter(self.docker_tags), "")}
+        bare = without_names(self.descriptor)
+        return msgspec.structs.replace(
+            bare, annotations={**bare.annotations, **{key: name for key, name in names.items() if name}}
+        )
+
+
+def without_names(descriptor: Descriptor) -> Descriptor:
+    """An entry of `index.json` that names nothing; it holds and links to no bytes either."""
+    kept = {key: value for key, value in descriptor.annotations.items() if key not in (REF_NAME, CONTAINERD_NAME)}
+    return msgspec.structs.replace(descriptor, annotations=kept, data="", urls=())
 
 
 class Parcel(msgspec.Struct, frozen=True):

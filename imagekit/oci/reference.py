@@ -21,6 +21,8 @@ _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _DIGEST_LIKE = re.compile(r"@(?:sha[0-9]{1,3}|md5|blake[0-9a-z]{1,3}):[^@]*\Z", re.ASCII)
+LOCAL = "imagekit.local"
+"""The host in docker's name of an image that has no repository."""
 _HUB, _HUB_API, _HUB_OLD = "docker.io", "registry-1.docker.io", "index.docker.io"
 
 

@@ -17,7 +17,7 @@ from imagekit.content import Digest, whole_file
 from imagekit.errors import ToolError, UsageError
 from imagekit.oci.blobs import BlobReader
 from imagekit.oci.copy import copy
-from imagekit.oci.documents import CONTAINERD_NAME, REF_NAME, Descriptor
+from imagekit.oci.documents import REF_NAME, Descriptor
 from imagekit.oci.parcel import NamedImage, Parcel
 from imagekit.oci.places import Place
 from imagekit.oci.reference import Reference
@@ -93,7 +93,7 @@ def into_layout(parcel: Parcel, path: Path, name: str, cancellation: Cancellatio
             copy(parcel.store, layout, image.descriptor, workers=workers)
         for referrer in parcel.referrers:
             copy(parcel.store, layout, referrer, workers=workers)
-        new = [*map(_described, images), *map(unnamed, parcel.referrers)]
+        new = [*(image.entry for image in images), *map(unnamed, parcel.referrers)]
         layout.change_index(
             lambda entries: (*(entry for entry in entries if not _replaced(entry, new)), *new), cancellation
         )
@@ -234,13 +234,6 @@ def _tagged(images: Sequence[NamedImage], name: str) -> tuple[NamedImage, ...]:
         raise _not_a_name(name, "HOST/REPO:TAG")
     tagged = Reference(reference.host, reference.repository, reference.tag or "latest")
     return (msgspec.structs.replace(image, docker_tags=(str(tagged),)),)
-
-
-def _described(image: NamedImage) -> Descriptor:
-    """The entry of an index that names an image."""
-    names = {REF_NAME: image.ref_name} | ({CONTAINERD_NAME: image.docker_tags[0]} if image.docker_tags else {})
-    kept = {k: v for k, v in image.descriptor.annotations.items() if k not in (REF_NAME, CONTAINERD_NAME)}
-    return msgspec.structs.replace(image.descriptor, annotations=kept | names, data="", urls=())
 
 
 def _replaced(entry: Descriptor, new: Sequence[Descriptor]) -> bool:

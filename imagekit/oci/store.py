@@ -199,7 +199,7 @@ class Layout:
         """
         entries = self.index().manifests
         named = tuple(entry for entry in entries if REF_NAME in entry.annotations) or entries
-        found = {entry.digest: entry for entry in (entries if name else named) if not name or name in _names(entry)}
+        found = {entry.digest: entry for entry in (entries if name else named) if not name or name in names_of(entry)}
         if len(found) == 1:
             return next(iter(found.values()))
         known = ", ".join(sorted(line(entry.annotations.get(REF_NAME, entry.digest)) for entry in named)) or "nothing"
@@ -239,7 +239,8 @@ def _checked(path: Path, found: tuple[Digest, int], digest: Digest | None) -> tu
     return found
 
 
-def _names(entry: Descriptor) -> tuple[str, ...]:
+def names_of(entry: Descriptor) -> tuple[str, str, str]:
+    """What an entry of `index.json` goes by: reference name and containerd's name, '' for none, and its digest."""
     return (entry.annotations.get(REF_NAME, ""), entry.annotations.get(CONTAINERD_NAME, ""), entry.digest)
 
 

@@ -26,7 +26,7 @@ from imagekit.image.recipe import Recipe
 from imagekit.image.recorded import altered
 from imagekit.image.rootfs import write_rootfs_tar
 from imagekit.image.shipped import Program, chosen
-from imagekit.oci.documents import CONTAINERD_NAME, REF_NAME, Descriptor, Index
+from imagekit.oci.documents import Descriptor, Index
 from imagekit.oci.parcel import NamedImage
 from imagekit.oci.store import Layout
 from imagekit.pipeline.attesting import attest
@@ -41,9 +41,6 @@ from imagekit.pipeline.sums import write_sums
 from imagekit.platform import Platform
 from imagekit.text import json_array
 from imagekit.workers import Workers
-
-LOCAL = "imagekit.local"
-"""Where an image is that has no repository."""
 
 
 class Passed(msgspec.Struct, frozen=True):
@@ -112,7 +109,7 @@ def ship(
     audited = audit_json(report)
     write_whole(folder / "audit.json", audited)
     attested = attest(ground, passed, images, inventories, digest_of(audited), layout)
-    layout.set_index(Index(manifests=(*(_named(image.shipped) for image in images), *attested)))
+    layout.set_index(Index(manifests=(*(image.shipped.named.entry for image in images), *attested)))
     write_whole(folder / "artifacts.json", artifacts_json(ground, passed, images, attested, listed))
     known = {entry.path: entry.digest for entry in listed}
     sums = write_sums(folder, known)
@@ -181,8 +178,7 @@ def _images(
                 bases=bases,
             )
             tags = tuple(f"{tag}-{variant}" if variant else tag for tag in recipe.tags)
-            repository = recipe.repository or f"{LOCAL}/{recipe.id.lower()}"
-            yield Packed(recipe, assembled, ShippedImage(assembled.name, assembled.index, repository, tags))
+            yield Packed(recipe, assembled, ShippedImage(assembled.name, assembled.index, recipe.kept_at, tags))
 
 
 def _based(foundation: Foundation | None, layout: Layout) -> Mapping[Platform, Base]:
@@ -192,11 +188,6 @@ def _based(foundation: Foundation | None, layout: Layout) -> Mapping[Platform, B
     for base in foundation.bases.values():
         bring(base.layers, foundation.store, layout)
     return foundation.bases
-
-
-def _named(image: ShippedImage) -> Descriptor:
-    names = {REF_NAME: image.name, CONTAINERD_NAME: image.named.docker_tags[0]}
-    return msgspec.structs.replace(image.index, annotations=names)
 
 
 def _programs(recipe: Recipe, passed: Sequence[Passed]) -> tuple[list[Program], Passed | None]:
