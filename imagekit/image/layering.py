@@ -13,7 +13,7 @@ from imagekit.errors import ConfigError
 from imagekit.image import files, rootfs
 from imagekit.image.recipe import Recipe
 from imagekit.image.shipped import Program
-from imagekit.oci.layers import Entry
+from imagekit.oci.layers import Entry, parents
 
 _TMP = Entry("tmp", "dir", 0o1777)
 
@@ -31,9 +31,8 @@ def strata(
 ) -> tuple[Stratum, ...]:
     """The pieces that were decided on, in the order of `Piece`, then one layer for each rule of `rootfs.files`.
 
-    `folders` are those of the base.
-    A folder that a lower layer gave a mode and an owner keeps them in the layers above. Raises `ConfigError` if a path
-    is a folder in one layer and a file in another.
+    `folders` are those of the base. A folder that a lower layer gave a mode and an owner keeps them in the layers
+    above. Raises `ConfigError` if a path is a folder in one layer and a file in another.
     """
     known: dict[str, Entry] = {_TMP.path: _TMP, **folders}
     return tuple(_on_top_of(known, stratum) for stratum in _plain(recipe, decided, root))
@@ -51,7 +50,7 @@ def _plain(recipe: Recipe, decided: tuple[Need, ...], root: Path) -> Iterator[St
 def _on_top_of(known: dict[str, Entry], stratum: Stratum) -> Stratum:
     """The stratum with every folder it passes through as the layers below it left that folder; `known` learns of it."""
     own = {entry.path: entry for entry in stratum.entries}
-    for path in sorted({parent for entry in stratum.entries for parent in _parents(entry.path)} - set(own)):
+    for path in sorted({parent for entry in stratum.entries for parent in parents(entry.path)} - set(own)):
         own[path] = known.get(path, Entry(path, "dir", 0o755))
     for path, entry in own.items():
         if path in known and known[path].kind != entry.kind:
@@ -61,12 +60,6 @@ def _on_top_of(known: dict[str, Entry], stratum: Stratum) -> Stratum:
             )
     known.update(own)
     return msgspec.structs.replace(stratum, entries=tuple(own[path] for path in sorted(own)))
-
-
-def _parents(path: str) -> Iterator[str]:
-    while "/" in path:
-        path = path.rpartition("/")[0]
-        yield path
 
 
 def program_stratum(recipe: Recipe, program: Program, below: Iterable[Stratum]) -> Stratum:

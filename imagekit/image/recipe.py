@@ -9,11 +9,10 @@ import msgspec
 
 from imagekit.audit.needs import Piece
 from imagekit.errors import ConfigError, UsageError
-from imagekit.oci.reference import LOCAL, Reference
+from imagekit.oci.reference import LOCAL, Reference, is_tag
 
 _ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 _REPOSITORY = re.compile(r"[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*")
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _NUMERIC_USER = re.compile(r"[0-9]{1,10}(?::[0-9]{1,10})?")
 _MODE = re.compile(r"0?[0-7]{3}")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
@@ -155,7 +154,7 @@ def _naming(recipe: Recipe) -> Iterator[Mistake]:
             "write host[:port]/path in lower case, without a tag",
         )
     for place, tag in enumerate(recipe.tags):
-        if not _TAG.fullmatch(_without_templates(tag)):
+        if not is_tag(_without_templates(tag)):
             yield Mistake(("tags", place), f"{tag!r} is not a tag", "use up to 128 letters, digits, '.', '_', '-'")
 
 

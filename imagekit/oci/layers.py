@@ -124,7 +124,7 @@ def complete(entries: Sequence[Entry]) -> tuple[Entry, ...]:
         if found.setdefault(entry.path, entry) is not entry:
             raise ConfigError(f"two entries at /{entry.path} in one layer", hint="keep one of them")
     for entry in entries:
-        for parent in _parents(entry.path):
+        for parent in parents(entry.path):
             if found.setdefault(parent, Entry(parent, "dir", 0o755)).kind != "dir":
                 raise ConfigError(f"/{entry.path} is inside /{parent}, which is no folder", hint="move one of them")
     return tuple(sorted(found.values(), key=lambda entry: entry.path.encode()))
@@ -140,7 +140,8 @@ def _check(entry: Entry) -> None:
         raise ConfigError(f"/{entry.path}: mode {entry.mode:o}, owner {entry.uid}:{entry.gid} cannot be")
 
 
-def _parents(path: str) -> Iterator[str]:
+def parents(path: str) -> Iterator[str]:
+    """The folders above a path in a layer, the nearest first."""
     while "/" in path:
         path = path.rpartition("/")[0]
         yield path

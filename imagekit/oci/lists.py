@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from functools import partial
 from urllib.parse import urlencode
 
@@ -22,7 +21,7 @@ from imagekit.oci.blobs import MissingBlobError
 from imagekit.oci.documents import DOCUMENT_LIMIT, EMPTY_DESCRIPTOR, INDEX, Descriptor, Index, encode
 from imagekit.oci.endpoint import Endpoint
 from imagekit.oci.manifests import Manifests
-from imagekit.oci.reference import check_tag
+from imagekit.oci.reference import is_tag
 from imagekit.text import line
 
 _PAGES = 1000
@@ -40,7 +39,7 @@ def tags(endpoint: Endpoint) -> tuple[str, ...]:
             found += parse_json(raw, _Tags).tags or ()
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise UnreadableError(f"{endpoint}: the list of tags: {line(str(error))[:200]}") from error
-    return tuple(dict.fromkeys(tag for tag in found if _can_be_tag(tag)))
+    return tuple(dict.fromkeys(filter(is_tag, found)))
 
 
 class Referrers:
@@ -157,9 +156,3 @@ def _page(endpoint: Endpoint, url: str, what: str) -> tuple[bytes, Mapping[str, 
 
 class _Tags(msgspec.Struct):
     tags: list[str] | None = None
-
-
-def _can_be_tag(tag: str) -> bool:
-    with suppress(Exception):
-        return bool(check_tag(tag))
-    return False

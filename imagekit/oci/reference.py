@@ -86,9 +86,14 @@ def destination(text: str) -> Reference:
     return to
 
 
+def is_tag(text: str) -> bool:
+    """Whether it can be a tag (distribution spec 1.1, pulling manifests)."""
+    return bool(_TAG.fullmatch(text))
+
+
 def check_tag(tag: str) -> str:
     """`tag`, if it can be one; raise `UsageError` otherwise."""
-    if not _TAG.fullmatch(tag):
+    if not is_tag(tag):
         raise UsageError(
             f"{tag[:_LIMIT]!r} cannot be a tag", hint="use at most 128 of [A-Za-z0-9_.-], not . or - first"
         )

@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Self, cast
 
 from imagekit.content import CHUNK, Digest
 from imagekit.errors import IntegrityError, UnreadableError
+from imagekit.oci.files import open_regular
 
 
 class Opened:
@@ -26,14 +26,10 @@ class Opened:
         """Open it; raise `UnreadableError` if it is missing or is a pipe, device or folder."""
         self.path = path
         try:
-            self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            self._file = open_regular(path)
         except OSError as error:
             raise UnreadableError(f"{path}: {error.strerror}") from error
-        found = os.fstat(self._descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            self.close()
-            raise UnreadableError(f"{path} is not a regular file")
-        self.size = found.st_size
+        self.size = os.fstat(self._file.fileno()).st_size
 
     def __str__(self) -> str:
         return str(self.path)
@@ -45,10 +41,8 @@ class Opened:
         self.close()
 
     def close(self) -> None:
-        """Close the descriptor; a second time does nothing."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        """Close the file; a second time does nothing."""
+        self._file.close()
 
     def read_at(self, offset: int, size: int) -> bytes:
         """The `size` bytes from `offset`, fewer at the end of the file."""
@@ -59,9 +53,9 @@ class Opened:
         return cast(BinaryIO, io.BufferedReader(_Section(self, offset, size), CHUNK))
 
     def _raw(self, offset: int, size: int) -> bytes:
-        taken = bytearray()
+        number, taken = self._file.fileno(), bytearray()
         try:
-            while len(taken) < size and (piece := os.pread(self._descriptor, size - len(taken), offset + len(taken))):
+            while len(taken) < size and (piece := os.pread(number, size - len(taken), offset + len(taken))):
                 taken += piece
         except OSError as error:
             raise UnreadableError(f"{self.path}: {error.strerror} near byte {offset}") from error
