@@ -41,7 +41,7 @@ Version = Annotated[
 
 
 class PolicyDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """policy.yaml (SURFACE.md); a policy that extends nothing allows only what it says itself."""
+    """policy.yaml (docs/audit.md); a policy that extends nothing allows only what it says itself."""
 
     version: Literal[1]
     extends: str | Annotated[tuple[str, ...], Meta(max_length=8)] = ""

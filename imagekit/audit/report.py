@@ -1,4 +1,4 @@
-"""The report as JSON: `urn:imagekit:audit:v1` (SURFACE.md, audit JSON), its types and its JSON Schema.
+"""The report as JSON: `urn:imagekit:audit:v1` (docs/schema/audit.schema.json), its types and its JSON Schema.
 
 Every key is always there; None is unknown. The structs below are the document, key by key.
 """

@@ -105,7 +105,8 @@ def _told(done: Pruned, cache: Path) -> list[str]:
     if done.held:
         rows.append(f"{done.held} kept outputs are in use and stay")
     if done.busy:
-        rows.append("another imagekit uses the cache: what was used within a day, extracted modules and scratch stay")
+        stays = "what was used within a day, extracted modules, bases, scratch and compilers' caches stay"
+        rows.append(f"another imagekit uses the cache: {stays}")
     return [*rows, f"{cache}: freed {done.size / 1e6:.1f} MB"]
 
 

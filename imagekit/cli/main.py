@@ -77,7 +77,7 @@ def run() -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command; the exit code of SURFACE's table. Every code but 0 ends stderr with one line that names it."""
+    """Run one command; its exit code (README.md). Every code but 0 ends stderr with one line that names it."""
     unlisten = listen()
     try:
         return _carried_out(arguments)

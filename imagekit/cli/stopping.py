@@ -31,7 +31,7 @@ _SAME = 0.25
 _received: list[tuple[int, float]] = []
 """The signals that came, and when."""
 _limits: list[tuple[float, StoppedError]] = []
-"""None, or when the time of `--timeout` is over."""
+"""Empty, or when the time of `--timeout` is over, and what is said then."""
 
 
 def listen() -> Callable[[], None]:

@@ -118,7 +118,7 @@ def find_engine(name: str = "docker") -> Engine:
     return _plugin(name).connect()
 
 
-def origin_of(name: str) -> PluginOrigin:
+def plugin_origin(name: str) -> PluginOrigin:
     """Who brought the plug-in of that name; raises `UsageError` for a name that none has."""
     entry = _entry(name)
     found = entry.dist
@@ -127,7 +127,7 @@ def origin_of(name: str) -> PluginOrigin:
 
 def _plugin(name: str) -> EnginePlugin:
     entry = _entry(name)
-    who = f"the engine {line(name)} of {line(origin_of(name).distribution or entry.value)}"
+    who = f"the engine {line(name)} of {line(plugin_origin(name).distribution or entry.value)}"
     try:
         plugin = entry.load()
     except Exception as error:  # a plug-in is foreign code: whatever it raises while it is imported

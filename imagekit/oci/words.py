@@ -1,4 +1,4 @@
-"""SUBJECT: where an argument says that a file or image is (SURFACE.md, commands). Looks at the disk for paths only."""
+"""SUBJECT: where an argument says that a file or image is (docs/copying.md). Looks at the disk for paths only."""
 
 from __future__ import annotations
 

@@ -70,9 +70,9 @@ def engine_of(ground: Ground) -> Resource | None:
     """The engine plug-in that takes part in this run: who distributes it, in which version."""
     if not ground.request.engine:
         return None
-    from imagekit.oci.engine import origin_of
+    from imagekit.oci.engine import plugin_origin
 
-    found = origin_of(ground.request.engine)
+    found = plugin_origin(ground.request.engine)
     return Resource(name=f"engine {found.name}", uri=pypi_purl(found.distribution, found.version))
 
 

@@ -52,7 +52,7 @@ class Require(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TrustDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """trust.yaml as it is written (SURFACE.md)."""
+    """trust.yaml as it is written (docs/air-gap.md)."""
 
     version: Literal[1]
     roots: Roots = Roots()

@@ -18,7 +18,7 @@ from imagekit.image.recipe import (
     setting_of,
 )
 
-SURFACE = {
+DOCUMENTED = {
     "id": "app",
     "build": "app",
     "repository": "registry.example/team/app",
@@ -49,7 +49,7 @@ def recipe(**changes: Any) -> Recipe:
 
 
 def test_the_documented_entry_decodes_and_has_no_mistake() -> None:
-    found = msgspec.convert(SURFACE, Recipe)
+    found = msgspec.convert(DOCUMENTED, Recipe)
     assert not list(mistakes(found))
     assert found.rootfs.files[0].source == "web/"
     assert names_of(found) == ("app", "app-debug")

@@ -19,7 +19,7 @@ from imagekit.errors import IntegrityError, StoppedError, ToolError, UsageError
 from imagekit.oci.blobs import read_verified
 from imagekit.oci.docker_engine import DockerEngine
 from imagekit.oci.documents import Descriptor, Index, decode_manifest
-from imagekit.oci.engine import CONTRACT, Engine, find_engine, origin_of
+from imagekit.oci.engine import CONTRACT, Engine, find_engine, plugin_origin
 from imagekit.oci.hybrid import pieces, plan
 from imagekit.oci.parcel import NamedImage
 from imagekit.oci.store import Layout
@@ -271,9 +271,9 @@ def test_the_context_of_the_docker_command_is_followed(
 def test_a_plug_in_is_found_by_its_name_and_its_origin_is_known(plug_in: None, docker_engine: str):
     with closing(find_engine("careless-docker")) as found:
         assert (type(found).__name__, found.version().name) == ("Careless", "docker")
-    origin = origin_of("careless-docker")
+    origin = plugin_origin("careless-docker")
     assert (origin.name, origin.distribution, origin.version) == ("careless-docker", "careless-engine", "2.1")
-    assert origin_of("podman").distribution == "imagekit"
+    assert plugin_origin("podman").distribution == "imagekit"
 
 
 REFUSED = {
