@@ -94,17 +94,17 @@ def readable_json(value: Any) -> bytes:
 
 
 @contextmanager
-def whole_file(path: Path, mode: int = 0o644, *, durable: bool = True) -> Iterator[BinaryIO]:
+def whole_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """A stream whose bytes appear at `path` at once (fsync, then rename), or, after an error, not at all.
 
-    The mode does not depend on the umask. The parent folder is made if it is missing. Without `durable` nothing waits
+    The mode is 0644 whatever the umask. The parent folder is made if it is missing. Without `durable` nothing waits
     for the disk: a power cut may lose what a crash of this process may not. What processes that were killed left of the
     same file is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{escape(path.name)}.{'[0-9a-f]' * 8}.part"):
         _remove_abandoned(left)
-    with _appearing(path, mode, durable) as stream:
+    with _appearing(path, 0o644, durable) as stream:
         yield stream
 
 

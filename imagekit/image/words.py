@@ -27,7 +27,6 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
     revision: str = ""
     source: str = ""
-    licenses: str = ""
     module: str = ""
     module_version: str = ""
     module_sum: str = ""
@@ -57,7 +56,6 @@ def _known(name: str, origin: Origin, created: int) -> dict[str, str]:
         _OCI + "version": origin.version,
         _OCI + "revision": origin.revision,
         _OCI + "source": without_credentials(origin.source),
-        _OCI + "licenses": origin.licenses,
         MODULE: origin.module,
         MODULE_VERSION: origin.module_version,
         MODULE_SUM: origin.module_sum,

@@ -54,7 +54,7 @@ class Endpoint:
     def _credentials(self) -> Credentials:
         from imagekit.oci.credentials import find_credentials
 
-        return find_credentials(self.reference.host)
+        return find_credentials(self.reference.host, self.cancellation)
 
     def is_beside(self, other: Endpoint) -> bool:
         """Whether both are in one registry."""

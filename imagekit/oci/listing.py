@@ -18,7 +18,6 @@ from imagekit.workers import Workers
 
 _MOST_ASKED = 200
 """Tags whose digest a registry is asked for."""
-_QUESTIONS = 4
 
 
 def listed(word: Word, opened: ExitStack, cancellation: Cancellation, *, digests: bool) -> tuple[ListedImage, ...]:
@@ -65,6 +64,7 @@ def _of_registry(word: Word, cancellation: Cancellation, digests: bool) -> tuple
     from imagekit.oci.reference import Reference
     from imagekit.oci.referrers import is_bookkeeping
     from imagekit.oci.registry import connected
+    from imagekit.oci.transport import CONNECTIONS
 
     reference = Reference.parse(word.text)
     if reference.digest:
@@ -80,5 +80,5 @@ def _of_registry(word: Word, cancellation: Cancellation, digests: bool) -> tuple
                     return repository.resolve(tag).digest
                 return None
 
-            found |= dict(Workers(_QUESTIONS, cancellation).each(ask, list(found)[: _MOST_ASKED if digests else 0]))
+            found |= dict(Workers(CONNECTIONS, cancellation).each(ask, list(found)[: _MOST_ASKED if digests else 0]))
     return tuple(ListedImage(f"{reference.name}:{tag}", tag, digest) for tag, digest in found.items())

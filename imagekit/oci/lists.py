@@ -18,7 +18,7 @@ from imagekit.oci import referrers
 from imagekit.oci.addresses import origin, shown_url
 from imagekit.oci.answers import StatusError, drain
 from imagekit.oci.blobs import MissingBlobError
-from imagekit.oci.documents import DOCUMENT_LIMIT, EMPTY_DESCRIPTOR, INDEX, Descriptor, Index, encode
+from imagekit.oci.documents import DOCUMENT_LIMIT, INDEX, Descriptor, Index, encode
 from imagekit.oci.endpoint import Endpoint
 from imagekit.oci.manifests import Manifests
 from imagekit.oci.reference import is_tag
@@ -48,47 +48,34 @@ class Referrers:
     def __init__(self, endpoint: Endpoint, manifests: Manifests) -> None:
         self._endpoint, self._manifests = endpoint, manifests
 
-    def of(self, digest: Digest, artifact_type: str) -> tuple[Descriptor, ...]:
-        """What has `digest` as its subject, of one artifact type or of all for ''; it is learnt where each is kept."""
-        entries = self._listed(digest, artifact_type)
+    def of(self, digest: Digest) -> tuple[Descriptor, ...]:
+        """What has `digest` as its subject, each once; it is learnt where each is kept."""
+        entries = self._listed(digest)
         if entries is None:
             entries = self._fallback(digest)
         for each in entries:
             self._manifests.learn(each)
-        if artifact_type:
-            entries = tuple(self._typed(each) for each in entries)
-        return referrers.chosen(entries, artifact_type)
-
-    def _typed(self, entry: Descriptor) -> Descriptor:
-        """With the artifact type that its manifest has, where the list has none, or the type of an empty configuration.
-
-        go-containerregistry's registry lists the configuration's type always (seen in 0.22.1).
-        """
-        if entry.artifact_type not in ("", EMPTY_DESCRIPTOR.media_type):
-            return entry
-        found = referrers.entry_of(self._manifests.read(entry.digest)[0], entry)
-        return found[1] if found else entry
+        return tuple({each.digest: each for each in entries}.values())
 
     def enter(self, raw: bytes, descriptor: Descriptor) -> None:
         """List a referrer under the fallback tag, if the registry has no API; nothing for what has no subject."""
         found = referrers.entry_of(raw, descriptor)
-        if found is not None and self._listed(found[0].digest, "") is None:
+        if found is not None and self._listed(found[0].digest) is None:
             subject, shown = found
             self._change(subject.digest, lambda entries: referrers.added(entries, shown), descriptor.digest, True)
 
     def strike(self, raw: bytes, descriptor: Descriptor) -> None:
         """The opposite of `enter`."""
         found = referrers.entry_of(raw, descriptor)
-        if found is not None and self._listed(found[0].digest, "") is None:
+        if found is not None and self._listed(found[0].digest) is None:
             digest = descriptor.digest
             self._change(found[0].digest, lambda entries: referrers.removed(entries, digest), digest, False)
 
-    def _listed(self, digest: Digest, artifact_type: str) -> tuple[Descriptor, ...] | None:
-        """What the referrers API lists; None where there is none. Whether it filtered is for the caller to see to."""
-        query = f"?{urlencode({'artifactType': artifact_type})}" if artifact_type else ""
+    def _listed(self, digest: Digest) -> tuple[Descriptor, ...] | None:
+        """What the referrers API lists; None where there is none."""
         entries: list[Descriptor] = []
         try:
-            for raw, headers in _pages(self._endpoint, f"referrers/{digest}{query}", f"the referrers of {digest}"):
+            for raw, headers in _pages(self._endpoint, f"referrers/{digest}", f"the referrers of {digest}"):
                 if headers.get("Content-Type", "").partition(";")[0].strip() != INDEX:
                     return None
                 entries += referrers.read_list(raw)

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from imagekit.oci.saved import Saved
 
 _MOST_REFERRERS = 10_000
-_QUESTIONS = 4
-"""At a time, as many as a registry gets connections."""
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -80,8 +78,9 @@ def _registry_parcel(word: Word, opened: ExitStack, cancellation: Cancellation, 
 def _referrers(repository: Repository, root: Descriptor, cancellation: Cancellation) -> tuple[Descriptor, ...]:
     """What refers to the image, its platforms, or to these; raises `NetworkError` where the registry does not say."""
     from imagekit.oci.referring import inside
+    from imagekit.oci.transport import CONNECTIONS
 
-    workers = Workers(_QUESTIONS, cancellation)
+    workers = Workers(CONNECTIONS, cancellation)
     level = list(inside(repository, [root]))
     found: dict[Digest, Descriptor] = {}
     while level and len(found) < _MOST_REFERRERS:

@@ -91,9 +91,3 @@ def added(entries: Iterable[Descriptor], new: Descriptor) -> Index:
 def removed(entries: Iterable[Descriptor], digest: Digest) -> Index:
     """The list without `digest`."""
     return Index(manifests=tuple(each for each in entries if each.digest != digest))
-
-
-def chosen(entries: Iterable[Descriptor], artifact_type: str) -> tuple[Descriptor, ...]:
-    """Those of one artifact type, all for ''; each digest once."""
-    found = {each.digest: each for each in entries if artifact_type in ("", each.artifact_type)}
-    return tuple(found.values())

@@ -15,12 +15,10 @@ from imagekit.oci.endpoint import Endpoint
 from imagekit.oci.hosts import load_registries, mirrored
 from imagekit.oci.reference import Reference, check_tag, is_loopback
 from imagekit.oci.repository import Repository
-from imagekit.oci.transport import Transport
+from imagekit.oci.transport import CONNECTIONS, Transport
 from imagekit.oci.trees import walk
 from imagekit.workers import Workers
 
-CONNECTIONS = 4
-"""Transfers at a time."""
 _MIRROR_ATTEMPTS = 2
 """The registry itself stands behind it, so not much time is spent on one that does not answer."""
 
@@ -32,7 +30,6 @@ def push(
     tags: Sequence[str] = (),
     *,
     cancellation: Cancellation,
-    connections: int = CONNECTIONS,
 ) -> frozenset[Descriptor]:
     """Put an image or index with all that it needs into a repository, then point `tags` and the reference's tag at it.
 
@@ -41,8 +38,8 @@ def push(
     be one.
     """
     wanted = dict.fromkeys(check_tag(tag) for tag in (*tags, reference.tag) if tag)
-    workers = Workers(connections, cancellation)
-    with connected(reference, actions="pull,push", cancellation=cancellation, connections=connections) as repository:
+    workers = Workers(CONNECTIONS, cancellation)
+    with connected(reference, actions="pull,push", cancellation=cancellation) as repository:
         sent: frozenset[Descriptor] = frozenset()
         if not _has_all(repository, store, descriptor, workers):
             sent = copy(store, repository, descriptor, workers=workers)
@@ -70,9 +67,7 @@ def _has_all(repository: Repository, store: BlobReader, root: Descriptor, worker
 
 
 @contextmanager
-def connected(
-    reference: Reference, *, cancellation: Cancellation, actions: str = "pull", connections: int = CONNECTIONS
-) -> Iterator[Repository]:
+def connected(reference: Reference, *, cancellation: Cancellation, actions: str = "pull") -> Iterator[Repository]:
     """The repository of `reference`, with permission for `actions` (`pull`, `pull,push`) asked for as it is needed.
 
     What is only read is asked of the mirrors first that registries.yaml names. Raises `ConfigError` for a mistake in
@@ -83,9 +78,7 @@ def connected(
     with ExitStack() as stack:
 
         def entered(place: Reference, mirrors: Sequence[Repository] = (), attempts: int | None = None) -> Repository:
-            transport = stack.enter_context(
-                Transport(cancellation, connections=connections, registries=registries, attempts=attempts)
-            )
+            transport = stack.enter_context(Transport(cancellation, registries=registries, attempts=attempts))
             try:
                 base = settle(transport, place)
             except NetworkError as error:

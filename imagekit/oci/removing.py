@@ -45,7 +45,8 @@ def from_registry(reference: Reference, cancellation: Cancellation) -> Removed:
     A registry that cannot delete tags gets the digest deleted, if no other tag leads to it. Raises `MissingBlobError`
     if there is none, `UsageError` where more would go than was named, `NetworkError` where the registry refuses.
     """
-    from imagekit.oci.registry import CONNECTIONS, connected
+    from imagekit.oci.registry import connected
+    from imagekit.oci.transport import CONNECTIONS
 
     if not reference.tag and not reference.digest:
         raise UsageError(f"{reference} names no image", hint="add :TAG or @sha256:…")

@@ -89,13 +89,13 @@ class Repository:
         """All tags, in the registry's order; raises `MissingBlobError` for a repository that is not there."""
         return lists.tags(self.endpoint)
 
-    def referrers(self, digest: Digest, artifact_type: str = "") -> tuple[Descriptor, ...]:
-        """The manifests that have `digest` as their subject, of one artifact type or of all; none is no error.
+    def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
+        """The manifests that have `digest` as their subject; none is no error.
 
         From the referrers API, else from the fallback tag. Their descriptors are what the registry says: check what
         they name before it is believed.
         """
-        return self._referrers.of(digest, artifact_type)
+        return self._referrers.of(digest)
 
     # What is put into it, and taken away.
 

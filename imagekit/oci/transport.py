@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from imagekit.oci.addresses import Origin
 
 T = TypeVar("T")
+CONNECTIONS = 4
+"""To one registry at a time."""
 _ATTEMPTS = 5
 _BACKOFF, _LONGEST = 0.2, 60.0
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -41,14 +43,12 @@ class Transport:
         self,
         cancellation: Cancellation,
         *,
-        connections: int = 4,
         registries: Registries | None = None,
         attempts: int | None = None,
     ) -> None:
         self.cancellation = cancellation
         self._attempts = attempts or _ATTEMPTS
         self.registries = registries or Registries()
-        self._connections = connections
         self._watch = Watch(cancellation)
         self._pools: dict[object, PoolManager] = {}
         self._ways: dict[Origin, PoolManager] = {}
@@ -194,9 +194,7 @@ class Transport:
         if key not in self._pools:
             behind = tls.context(None) if proxy and proxy.url.startswith("https:") else None
             own = tls.context(folder) if encrypted else None
-            self._pools[key] = new_pools(
-                self._watch, self._judge, self._connections, tls=own, proxy=proxy, proxy_tls=behind
-            )
+            self._pools[key] = new_pools(self._watch, self._judge, CONNECTIONS, tls=own, proxy=proxy, proxy_tls=behind)
         return self._pools[key]
 
     def _judge(self, host: str, port: int, address: str) -> None:

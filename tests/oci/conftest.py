@@ -263,7 +263,7 @@ class LittleRegistry:
         self.accepted: set[str] = set()
         self.token_for: set[str] = {""}
         self.token = b'{"token":"good"}'
-        self.mounts = self.lists_referrers = self.filters = self.ranges = False
+        self.mounts = self.lists_referrers = self.ranges = False
         self.page = 2
         handler = type("Handler", (_Handler,), {"registry": self})
         self._server = ThreadingHTTPServer((address, 0), handler)
@@ -432,21 +432,16 @@ class _Handler(BaseHTTPRequestHandler):
         page, more = items[start : start + self.registry.page], start + self.registry.page < len(items)
         link = {"Link": f'<{path}?from={start + self.registry.page}>; rel="next"'} if more else {}
         index = {"Content-Type": doc.INDEX} if "/referrers/" in path else {"Content-Type": "application/json"}
-        self.answer(200, {**index, **link, **self.more()}, json.dumps(shape(page)).encode())
-
-    def more(self) -> dict[str, str]:
-        return {"OCI-Filters-Applied": "artifactType"} if self.registry.filters else {}
+        self.answer(200, {**index, **link}, json.dumps(shape(page)).encode())
 
     def _give_referrers(self, path: str, name: str, query: dict[str, list[str]]) -> None:
-        wanted = query.get("artifactType", [""])[0] if self.registry.filters else ""
         items = [
             {"mediaType": kind, "digest": key, "size": len(raw), "artifactType": json.loads(raw)["artifactType"]}
             for key, (kind, raw) in self.registry.manifests.items()
             if ":" in key and (json.loads(raw).get("subject") or {}).get("digest") == name
         ]
-        chosen = [each for each in items if wanted in ("", each["artifactType"])]
         self._give_page(
-            path, query, chosen, lambda page: {"schemaVersion": 2, "mediaType": doc.INDEX, "manifests": page}
+            path, query, items, lambda page: {"schemaVersion": 2, "mediaType": doc.INDEX, "manifests": page}
         )
 
 
