@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
@@ -12,6 +11,7 @@ import msgspec
 from imagekit import __version__
 from imagekit.content import Digest, hex_of, readable_json
 from imagekit.errors import IntegrityError
+from imagekit.image.words import timestamp
 from imagekit.oci.blobs import BlobReader
 from imagekit.oci.parcel import NamedImage
 from imagekit.oci.trees import Runnable, Tree, runnables
@@ -47,7 +47,7 @@ def describe(
     """What bundle.json says of these images; `epoch` (SOURCE_DATE_EPOCH, in seconds) overrides their own times."""
     inside = {image.ref_name: list(runnables(store, image.descriptor, tree)) for image in images}
     times = [one.config.created for found in inside.values() for one in found if one.config.created]
-    created = _rfc3339(epoch) if epoch is not None else max(times, default=None)
+    created = timestamp(epoch) if epoch is not None else max(times, default=None)
     return BundleDocument(
         created=created,
         images=tuple(_bundled(image, inside[image.ref_name]) for image in images),
@@ -64,10 +64,6 @@ def _bundled(image: NamedImage, found: Sequence[Runnable]) -> BundledImage:
     ref = image.docker_tags[0] if image.docker_tags else image.ref_name
     platforms = tuple(dict.fromkeys(str(one.config.platform) for one in found))
     return BundledImage(ref, image.ref_name, image.descriptor.digest, platforms)
-
-
-def _rfc3339(epoch: int) -> str:
-    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def sums_line(digest: Digest, name: str) -> bytes:

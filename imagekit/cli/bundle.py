@@ -58,10 +58,12 @@ def create(
     """
     from imagekit.bundle.create import create
     from imagekit.content import hex_of
+    from imagekit.image.words import source_date_epoch
 
     limit_time(timeout)
     sign = _signer(openpgp or [], password_file)
-    made = create(images, out, sign=sign, epoch=_source_date_epoch(), cancellation=SWITCH)
+    epoch = source_date_epoch(os.environ.get("SOURCE_DATE_EPOCH"))
+    made = create(images, out, sign=sign, epoch=epoch, cancellation=SWITCH)
     for image in made.document.images:
         _say(f"{image.ref}  {image.digest}  {' '.join(image.platforms)}")
     _say(
@@ -156,13 +158,6 @@ def _password(file: Path | None) -> bytes | None:
         with file.open("rb") as stream:
             return stream.readline(4096).rstrip(b"\r\n")
     return os.environb[_PASSWORD.encode()] if _PASSWORD in os.environ else None
-
-
-def _source_date_epoch() -> int | None:
-    text = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if text and not (text.isascii() and text.isdigit() and len(text) < 12):
-        raise UsageError(f"SOURCE_DATE_EPOCH={text!r} is not a number of seconds", hint="unset it, or use `date +%s`")
-    return int(text) if text else None
 
 
 def _say(text: str) -> None:

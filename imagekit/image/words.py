@@ -39,6 +39,20 @@ def timestamp(epoch: int) -> str:
     return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def source_date_epoch(text: str | None) -> int | None:
+    """What SOURCE_DATE_EPOCH says, in seconds since 1970 (reproducible-builds.org/specs/source-date-epoch).
+
+    None where it is not set, or empty; raises `ConfigError` for what is no number.
+    """
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > 12:
+        raise ConfigError(
+            f"SOURCE_DATE_EPOCH={text!r} is not a number of seconds", hint="unset it, or write e.g. 1700000000"
+        )
+    return int(text)
+
+
 def annotations_of(recipe: Recipe, name: str, origin: Origin, created: int) -> dict[str, str]:
     """Annotations for the index and for every manifest; the recipe's own win."""
     return _known(name, origin, created) | recipe.annotations

@@ -16,13 +16,13 @@ from imagekit.audit import policy as policies
 from imagekit.audit.policy import Policy
 from imagekit.cancellation import Cancellation
 from imagekit.config import Config, images_of, read, targets_of
-from imagekit.errors import ConfigError, UsageError
+from imagekit.errors import UsageError
 from imagekit.golang.settings import GoSettings, read_settings
 from imagekit.golang.toolchain import find
 from imagekit.image.archives import ArchiveSpec
 from imagekit.image.recipe import Recipe, names_of
 from imagekit.image.shipped import chosen as shipped_ones
-from imagekit.image.words import Origin
+from imagekit.image.words import Origin, source_date_epoch
 from imagekit.pipeline.ready import Ready
 from imagekit.pipeline.request import Request
 from imagekit.source.git import GitState, read_state
@@ -121,7 +121,7 @@ def prepare(
         policy=policies.load(request.policy) if request.policy else policies.load(config.policy, beside=config.root),
         git=git,
         context=context,
-        created=creation_time(git, around.epoch),
+        created=_creation_time(git, around.epoch),
         targets=chosen(targets, request.selectors),
         images=_tagged(images_of(config, context), request.tags),
         settings=go,
@@ -149,14 +149,11 @@ def settings_in(ground: Ground, directory: str, cancellation: Cancellation) -> G
     return read_settings(known.toolchain, ground.root / directory, cancellation, known.ambient)
 
 
-def creation_time(git: GitState | None, epoch: str | None) -> int:
-    """SOURCE_DATE_EPOCH, else the commit's time, else 0 (reproducible-builds.org/specs/source-date-epoch)."""
-    if epoch:
-        if not epoch.isascii() or not epoch.isdigit() or len(epoch) > 12:
-            raise ConfigError(
-                f"SOURCE_DATE_EPOCH={epoch!r} is not a number of seconds", hint="unset it, or write e.g. 1700000000"
-            )
-        return int(epoch)
+def _creation_time(git: GitState | None, epoch: str | None) -> int:
+    """SOURCE_DATE_EPOCH, else the commit's time, else 0."""
+    said = source_date_epoch(epoch)
+    if said is not None:
+        return said
     return git.commit_time if git else 0
 
 

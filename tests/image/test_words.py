@@ -6,7 +6,7 @@ import pytest
 
 from imagekit.errors import ConfigError
 from imagekit.image.recipe import Recipe
-from imagekit.image.words import Origin, annotations_of, labels_of, timestamp, without_credentials
+from imagekit.image.words import Origin, annotations_of, labels_of, source_date_epoch, timestamp, without_credentials
 
 RECIPE = Recipe(id="app", build="app", labels={"org.opencontainers.image.title": "Mine"}, annotations={"x": "y"})
 
@@ -57,3 +57,14 @@ def test_times_that_cannot_be_spelled(epoch: int) -> None:
 )
 def test_credentials_do_not_reach_an_image(source: str, shown: str) -> None:
     assert without_credentials(source) == shown
+
+
+@pytest.mark.parametrize(("text", "seconds"), [(None, None), ("", None), ("0", 0), ("1700000000", 1700000000)])
+def test_source_date_epoch(text: str | None, seconds: int | None) -> None:
+    assert source_date_epoch(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["yesterday", "-1", "1.5", " 1", "²", "1" * 13])
+def test_a_source_date_epoch_that_is_no_number(text: str) -> None:
+    with pytest.raises(ConfigError, match="not a number of seconds"):
+        source_date_epoch(text)
