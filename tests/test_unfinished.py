@@ -109,7 +109,7 @@ def test_where_a_step_takes_too_long_nothing_is_undone_and_nobody_waits(tmp_path
     assert len(list((tmp_path / "place").iterdir())) == 1
 
 
-def test_what_failed_to_begin_and_what_is_over_is_not_undone(tmp_path: Path) -> None:
+def test_what_failed_to_begin_and_what_is_over_is_not_undone() -> None:
     undone: list[str] = []
 
     def fail() -> str:

@@ -145,9 +145,7 @@ def test_what_the_system_refuses_has_a_way_out(
 
 
 @pytest.mark.parametrize("to", ["oci-archive:{}/copy.tar", "oci:{}/copy"])
-def test_a_full_disk_is_named_by_what_was_written(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, to: str
-) -> None:
+def test_a_full_disk_is_named_by_what_was_written(capsys: pytest.CaptureFixture[str], tmp_path: Path, to: str) -> None:
     store = Layout.create(tmp_path / "layout", durable=False)
     layer = write_layer(store, [Entry("f", mode=0o444, content=random.Random(1).randbytes(200_000))], mtime=0)
     config = doc.ImageConfig(architecture="amd64", os="linux", rootfs=doc.RootFS(diff_ids=(layer.diff_id,)))

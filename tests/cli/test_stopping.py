@@ -176,7 +176,7 @@ def test_a_stopped_process_waits_for_no_reader_of_its_last_words(tmp_path: Path)
             child.kill()
 
 
-def test_the_console_script_listens_before_it_imports(tmp_path: Path) -> None:
+def test_the_console_script_listens_before_it_imports() -> None:
     script = """
 import sys
 known = set(sys.modules)

@@ -110,7 +110,7 @@ def test_another_tag_sends_one_manifest(registry, push):
     assert registry.sent() == [("PUT", "/v2/retagged/manifests/2.0")]
 
 
-def test_tags_are_the_configured_ones_or_those_given(registry, push, peer, hello):
+def test_tags_are_the_configured_ones_or_those_given(registry, push, peer):
     push("--push", f"{registry.address}/tags")
     [configured] = ran(peer("crane"), "ls", f"{registry.address}/tags").split()
     assert configured.startswith("0.0.0-20231114221320-")

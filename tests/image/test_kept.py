@@ -103,7 +103,7 @@ def test_everything_that_decides_the_bytes_is_in_the_key(
     assert len(packings) == 2
 
 
-def test_a_changed_layout_does_not_change_the_cache_unseen(tmp_path: Path, packings: list[int]) -> None:
+def test_a_changed_layout_does_not_change_the_cache_unseen(tmp_path: Path) -> None:
     """Blobs in dist/ may share their file with the cache; whoever writes into dist/ is found out."""
     cache = LayerCache(tmp_path / "cache")
     one = Layout.create(tmp_path / "one")

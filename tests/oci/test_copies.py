@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -163,7 +163,7 @@ def test_what_is_broken_is_said(places: Kinds, tmp_path: Path) -> None:
     assert all(one.manifest.layers[0].digest in sentence for sentence in said)
 
 
-def test_a_diff_id_that_does_not_fit_is_said(places: Kinds, tmp_path: Path) -> None:
+def test_a_diff_id_that_does_not_fit_is_said(tmp_path: Path) -> None:
     layout = Layout.create(tmp_path / "wrong")
     layer = put(layout, b"\0" * 1024, doc.LAYER_TAR)
     rootfs = doc.RootFS(diff_ids=("sha256:" + "0" * 64,))
@@ -190,7 +190,7 @@ def test_explain_names_the_layer_of_each_file(places: Kinds) -> None:
     assert entry.layer == one.manifest.layers[0].digest
 
 
-def test_delete_frees_what_nobody_else_needs(places: Kinds, build_image: Callable[..., Any], tmp_path: Path) -> None:
+def test_delete_frees_what_nobody_else_needs(places: Kinds, tmp_path: Path) -> None:
     for name in ("one", "two"):
         copied(f"oci:{places.source.path}:app", f"oci:{tmp_path}/all:{name}")
     layout = Layout(tmp_path / "all")

@@ -259,7 +259,7 @@ def test_an_engine_nobody_knows_is_a_usage_error():
 
 
 def test_the_context_of_the_docker_command_is_followed(
-    docker_engine: str, monkeypatch, tmp_path: Path, docker_context: Callable[[str, str], None]
+    docker_engine: str, monkeypatch, docker_context: Callable[[str, str], None]
 ):
     docker_context("elsewhere", docker_engine)
     monkeypatch.delenv("DOCKER_HOST")

@@ -126,7 +126,7 @@ def test_plain_http_is_spoken_to_hosts_that_are_named_for_it():
 # Who may be spoken to.
 
 
-def test_an_address_that_nobody_named_gets_nothing(little, answers):
+def test_an_address_that_nobody_named_gets_nothing(little):
     """A name may lead to this machine (DNS rebinding): the connection is judged when it stands."""
     with Transport(Cancellation()) as transport, pytest.raises(NetworkError, match="this machine"):
         transport.send("GET", f"{little.url}/v2/", {"Authorization": "Basic x"})
@@ -350,7 +350,7 @@ def test_a_mirror_without_the_tag_that_lies_about_its_digest_is_named(layered, a
     assert [f"{layered.mirror.host}/team/app is asked no more" in said for said in caplog.messages] == [True]
 
 
-def test_a_registry_that_lies_as_its_mirror_did_is_blamed_itself(layered, answers, caplog):
+def test_a_registry_that_lies_as_its_mirror_did_is_blamed_itself(layered, answers):
     for each in (layered.mirror, layered.registry):
         each.fail("GET", layered.layer.digest, answers.of(200, {}, bytes(len(LAYER))), times=99)
     wanted = f"^blob {layered.layer.digest} from {layered.registry.host}/team/app holds bytes of"
@@ -375,7 +375,7 @@ def breaking_off(content: bytes):
     return answer
 
 
-def test_a_blob_that_a_mirror_breaks_off_is_gone_on_with_at_the_registry(layered, answers, monkeypatch):
+def test_a_blob_that_a_mirror_breaks_off_is_gone_on_with_at_the_registry(layered, monkeypatch):
     monkeypatch.setattr("imagekit.oci.body._BREAKS", 0)
     layered.mirror.fail("GET", layered.layer.digest, breaking_off(LAYER[:1000]), times=99)
     assert sent_to("layout", layered).digest == layered.image.digest
@@ -383,7 +383,7 @@ def test_a_blob_that_a_mirror_breaks_off_is_gone_on_with_at_the_registry(layered
     assert asked.headers["Range"].startswith("bytes=1000-")
 
 
-def test_wrong_bytes_that_a_mirror_broke_off_are_not_blamed_on_the_registry(layered, answers, monkeypatch):
+def test_wrong_bytes_that_a_mirror_broke_off_are_not_blamed_on_the_registry(layered, monkeypatch):
     monkeypatch.setattr("imagekit.oci.body._BREAKS", 0)
     layered.mirror.fail("GET", layered.layer.digest, breaking_off(bytes(1000)), times=99)
     assert sent_to("layout", layered).digest == layered.image.digest

@@ -404,7 +404,7 @@ def image(layout, build_image) -> doc.Descriptor:
     return made
 
 
-def test_a_copy_leaves_no_part_of_what_is_there(layout, image, tmp_path, build_image):
+def test_a_copy_leaves_no_part_of_what_is_there(layout, image, build_image):
     source = Memory()
     root = build_image(source, "linux/arm64")
     held, stale = part_of(layout, root.digest), part_of(layout, image.digest)

@@ -176,7 +176,7 @@ def test_a_manifest_is_refused_in_the_registrys_own_words(real):
 
 
 @pytest.mark.parametrize("kind", ["distribution", "docker-registry"])
-def test_a_private_registry(kind, start_registry, tmp_path, certificate, build_image, monkeypatch):
+def test_a_private_registry(kind, start_registry, tmp_path, certificate, build_image):
     """TLS by certs.d, and an account kept by `imagekit login`: all of a private registry."""
     store = Memory()
     image = build_image(store, "linux/amd64")

@@ -82,7 +82,7 @@ def test_what_was_pushed_comes_back_byte_for_byte(tmp_path, registry, build_imag
 
 
 @pytest.mark.real
-def test_a_second_push_sends_nothing(tmp_path, registry, small):
+def test_a_second_push_sends_nothing(registry, small):
     store, image = small
     send(store, image, registry, rest="team/twice:1.0")
     assert send(store, image, registry, rest="team/twice:1.0") == frozenset()

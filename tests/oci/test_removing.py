@@ -91,7 +91,7 @@ def test_a_second_name_keeps_all_of_it(layout: Layout) -> None:
     assert len(layout.index().manifests) == len(entries)
 
 
-def test_a_copy_that_is_under_way_loses_no_blob(layout: Layout, tmp_path: Path, build_image: BuildImage) -> None:
+def test_a_copy_that_is_under_way_loses_no_blob(layout: Layout, build_image: BuildImage) -> None:
     """The delete waits until the copy has named its blobs."""
     entered, go_on = threading.Event(), threading.Event()
 

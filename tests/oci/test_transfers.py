@@ -212,7 +212,7 @@ def test_wrong_bytes_are_never_finished(little, answers):
 
 
 @pytest.mark.parametrize("kind", ["memory", "registry"])
-def test_wrong_bytes_are_blamed_on_who_gave_them(little, little_registry, tmp_path, kind):
+def test_wrong_bytes_are_blamed_on_who_gave_them(little, little_registry, kind):
     """Not on the place that they were meant for, whatever that is."""
     store, other = Memory(), little_registry()
     config, layer = put(store, b"{}", doc.CONFIG), put(store, CONTENT, doc.LAYER_TAR)
@@ -389,7 +389,7 @@ def ending_at(offset: int):
 
 
 @pytest.mark.parametrize("has_ranges", [True, False], ids=["with Range", "without"])
-def test_a_download_goes_on_where_it_broke_off(little, answers, has_ranges):
+def test_a_download_goes_on_where_it_broke_off(little, has_ranges):
     little.blobs[BLOB.digest] = CONTENT
     little.ranges = has_ranges
     little.fail("GET", "blobs/sha256", ending_at(5000))
