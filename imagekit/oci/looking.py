@@ -59,11 +59,6 @@ def told(one: Runnable) -> list[tuple[str, str]]:
     return [(line.created_by, line.comment) for line in (*lines, *[History()] * max(missing, 0))]
 
 
-def validate(parcel: Parcel, cancellation: Cancellation) -> Iterator[str]:
-    """A sentence for everything that is not as promised; an image that keeps its promises gives nothing."""
-    return (sentence for check in examine(parcel, cancellation) for sentence in check.broken)
-
-
 def examine(parcel: Parcel, cancellation: Cancellation) -> Iterator[Check]:
     """Every manifest, index and blob, from the top: its bytes, each layer's diff id, their number, each platform.
 

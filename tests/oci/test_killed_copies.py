@@ -31,7 +31,7 @@ from imagekit.oci import documents as doc
 from imagekit.oci.blobs import MissingBlobError, put
 from imagekit.oci.copy import missing
 from imagekit.oci.engine import find_engine
-from imagekit.oci.looking import validate
+from imagekit.oci.looking import examine
 from imagekit.oci.opening import open_parcel
 from imagekit.oci.reference import Reference
 from imagekit.oci.registry import connected
@@ -278,7 +278,8 @@ class InNewRegistry(InRegistry):
 
 def valid(word: str) -> bool:
     with ExitStack() as opened:
-        return not list(validate(open_parcel(parse(word), opened, Cancellation()), Cancellation()))
+        parcel = open_parcel(parse(word), opened, Cancellation())
+        return not any(check.broken for check in examine(parcel, Cancellation()))
 
 
 def copied(source: str, to: str) -> None:
