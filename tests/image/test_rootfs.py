@@ -19,7 +19,7 @@ from imagekit.audit.needs import Piece
 from imagekit.errors import ConfigError
 from imagekit.image.kept import LayerCache
 from imagekit.image.recipe import Recipe
-from imagekit.image.rootfs import entries_of, write_rootfs_tar
+from imagekit.image.rootfs import entries_of, sources_digest, write_rootfs_tar
 from imagekit.oci.layers import Entry, write_layer
 from imagekit.oci.store import Memory
 
@@ -170,3 +170,11 @@ def test_each_layer_has_its_parent_folders(tmp_path: Path) -> None:
     layer = write_layer(store, entries_of(recipe(), Piece.CA, tmp_path), mtime=0)
     with tarfile.open(fileobj=io.BytesIO(store.open(layer.descriptor.digest).read())) as archive:
         assert archive.getnames() == ["etc", "etc/ssl", "etc/ssl/certs", "etc/ssl/certs/ca-certificates.crt"]
+
+
+def test_another_bundle_is_another_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = sources_digest()
+    assert sources_digest() == before
+    (tmp_path / "cacert.pem").write_text("another")
+    monkeypatch.setattr("certifi.where", lambda: str(tmp_path / "cacert.pem"))
+    assert sources_digest() != before

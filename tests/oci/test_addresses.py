@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from email.utils import formatdate
-
 import pytest
 
 from imagekit.oci.addresses import Kind, joined, kind_of, may_lead, same_site, shown_url
-from imagekit.oci.answers import seconds_in
 
 KINDS = {
     "127.0.0.1": Kind.LOOPBACK,
@@ -89,15 +85,3 @@ def test_locations(location, wanted):
 
 def test_secrets_in_urls_are_not_shown():
     assert shown_url("https://me:word@r.example/x@y?token=secret") == "https://r.example/x@y"
-
-
-WAITS = {"7": 7, " 7 ": 7, "": 0, "soon": 0, "-1": 0, "1e9": 0, "9" * 40: 0, "Thu, 01 Jan 1970 00:00:00 GMT": 0}
-
-
-@pytest.mark.parametrize(("text", "seconds"), WAITS.items())
-def test_retry_after(text, seconds):
-    assert seconds_in(text) == seconds
-
-
-def test_retry_after_a_date():
-    assert 50 < seconds_in(formatdate(time.time() + 60, usegmt=True)) <= 60

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
+import time
+from email.utils import formatdate
 
 import pytest
 from urllib3 import HTTPConnectionPool, exceptions
@@ -12,7 +14,7 @@ from urllib3.connection import HTTPConnection
 
 from imagekit.cancellation import Cancellation
 from imagekit.errors import UsageError
-from imagekit.oci.answers import PassingError, translated
+from imagekit.oci.answers import PassingError, seconds_in, translated
 from imagekit.oci.reference import Reference
 from imagekit.oci.registry import connected
 
@@ -90,3 +92,15 @@ def test_a_digest_of_another_algorithm_is_said_to_be(algorithm):
     with pytest.raises(UsageError) as raised:
         Reference.parse(f"registry.example/a@{algorithm}:{'a' * 128}")
     assert raised.value.hint == f"only sha256 digests are read, not {algorithm}: name a tag"
+
+
+WAITS = {"7": 7, " 7 ": 7, "": 0, "soon": 0, "-1": 0, "1e9": 0, "9" * 40: 0, "Thu, 01 Jan 1970 00:00:00 GMT": 0}
+
+
+@pytest.mark.parametrize(("text", "seconds"), WAITS.items())
+def test_retry_after(text, seconds):
+    assert seconds_in(text) == seconds
+
+
+def test_retry_after_a_date():
+    assert 50 < seconds_in(formatdate(time.time() + 60, usegmt=True)) <= 60
