@@ -16,14 +16,13 @@ from imagekit.cancellation import Cancellation
 from imagekit.errors import ToolError
 from imagekit.oci import tar
 from imagekit.oci.engine import CONTRACT, EngineImage, EnginePlugin, EngineVersion
+from imagekit.oci.inflate import ZSTD
 from imagekit.text import line
 
 _LOADED = re.compile(r"Loaded image(?:\(s\)| ID)?: (\S+)\s*")
 _PATIENCE = 600
 """Seconds between two signs of life: the engine unpacks a whole image before it answers."""
 _SHOWN = 500
-_ZSTD = b"\x28\xb5\x2f\xfd"
-"""How a frame begins (RFC 8878 3.1.1)."""
 _READS_ZSTD = 23
 """The first version of docker whose `load` takes such layers (moby/moby#41759)."""
 
@@ -162,9 +161,9 @@ class _Passing:
 
 def _has_zstd(piece: bytes, offset: int) -> bool:
     """Whether zstd begins in a piece where a file in a tar can, `offset` being where the piece does."""
-    found = piece.find(_ZSTD)
+    found = piece.find(ZSTD)
     while found >= 0 and (offset + found) % tar.BLOCK:
-        found = piece.find(_ZSTD, found + 1)
+        found = piece.find(ZSTD, found + 1)
     return found >= 0
 
 

@@ -13,12 +13,13 @@ import msgspec
 
 from imagekit.errors import FormatError, UnreadableError
 from imagekit.oci import tar
+from imagekit.oci.inflate import GZIP, ZSTD
 
 FILE, HARD_LINK, LINK, FOLDER = b"0", b"1", b"2", b"5"
 _PAX, _GLOBAL, _LONG_NAME, _LONG_LINK = b"x", b"g", b"L", b"K"
 _EXTENDED = (_PAX, _GLOBAL, _LONG_NAME, _LONG_LINK)
 _OLD_FILE = b"\0"
-_PACKED = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"\xfd7zXZ\0", "xz"), (b"BZh", "bzip2"))
+_PACKED = ((GZIP, "gzip"), (ZSTD, "zstd"), (b"\xfd7zXZ\0", "xz"), (b"BZh", "bzip2"))
 _LONGEST_RECORD = 64 << 10
 _MOST_RECORDS = 512
 _READ = (b"path", b"linkpath", b"size")

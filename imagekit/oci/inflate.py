@@ -14,7 +14,9 @@ RATIO, SPARE = 256, 64 << 20
 """A layer may grow to 256 times its size and 64 MiB; deflate alone could make a thousand times out of zeros."""
 _WINDOW = 32 << 20
 """Bytes of memory that a zstd frame may ask for (RFC 8878 3.1.1.1.2 recommends 8 MiB, what `zstd -19` takes)."""
-_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+"""How what is compressed begins (RFC 1952 2.3.1; RFC 8878 3.1.1)."""
+_MAGIC = {GZIP: "gzip", ZSTD: "zstd"}
 
 
 class _Stream(Protocol):

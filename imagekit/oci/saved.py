@@ -31,13 +31,14 @@ from imagekit.oci.documents import (
     encode,
 )
 from imagekit.oci.headers import FILE, FOLDER, LINK, heads
+from imagekit.oci.inflate import GZIP, ZSTD
 from imagekit.oci.members import MOST_MEMBERS, Member, safe_path
 from imagekit.oci.parcel import NamedImage
 from imagekit.oci.reference import Reference
 from imagekit.oci.sealed import Opened
 
 LISTING = "manifest.json"
-_COMPRESSED = ((b"\x1f\x8b", LAYER_GZIP), (b"\x28\xb5\x2f\xfd", LAYER_ZSTD))
+_COMPRESSED = ((GZIP, LAYER_GZIP), (ZSTD, LAYER_ZSTD))
 _MOST_IMAGES = 1000
 
 
