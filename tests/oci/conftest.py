@@ -553,3 +553,28 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     plain = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (place / "key.pem").write_bytes(plain)
     return place / "cert.pem", place / "key.pem"
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Nothing of this machine's own settings, and no long pause."""
+    (tmp_path / "docker").mkdir()
+    monkeypatch.setattr("imagekit.oci.transport._BACKOFF", 0.001)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setattr("imagekit.oci.tls.SYSTEM_FOLDERS", (tmp_path / "etc",))
+    for name in ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "IMAGEKIT_REGISTRIES"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def account(alone: Path) -> Callable[..., None]:
+    """Let docker's configuration have the account `me` for these hosts."""
+
+    def write(*hosts: str) -> None:
+        entry = {"auth": base64.b64encode(b"me:secret").decode()}
+        (alone / "docker/config.json").write_text(json.dumps({"auths": dict.fromkeys(hosts, entry)}))
+
+    return write

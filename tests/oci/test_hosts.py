@@ -1,16 +1,11 @@
-"""registries.yaml: plain http, mirrors and token services that the user names; proxies; certs.d."""
+"""registries.yaml: plain http, storage, mirrors and token services that the user names."""
 
 from __future__ import annotations
 
 import base64
-import json
-import socket
-import ssl
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,39 +21,20 @@ from imagekit.oci.copy import copy
 from imagekit.oci.hosts import Host, Registries, load_registries, mirrored
 from imagekit.oci.looking import examine
 from imagekit.oci.opening import open_parcel
-from imagekit.oci.proxies import Proxy, find_proxy
 from imagekit.oci.reference import Reference
 from imagekit.oci.registry import connected, push
 from imagekit.oci.sending import send
 from imagekit.oci.store import Memory
-from imagekit.oci.tls import certificates_folder
 from imagekit.oci.transport import Transport
 from imagekit.oci.words import parse
 
-
-@pytest.fixture(autouse=True)
-def alone(monkeypatch, tmp_path: Path) -> Path:
-    """Nothing of this machine's own settings."""
-    monkeypatch.setattr("imagekit.oci.transport._BACKOFF", 0.001)
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setattr("imagekit.oci.tls.SYSTEM_FOLDERS", (tmp_path / "etc",))
-    for name in ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "IMAGEKIT_REGISTRIES"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 def configure(place: Path, text: str) -> None:
     path = place / "config/imagekit/registries.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
-
-
-def account(place: Path, *hosts: str) -> None:
-    (place / "docker").mkdir()
-    entry = {"auth": base64.b64encode(b"me:secret").decode()}
-    (place / "docker/config.json").write_text(json.dumps({"auths": dict.fromkeys(hosts, entry)}))
 
 
 # The file.
@@ -156,10 +132,12 @@ def storage(monkeypatch, little_registry):
     return little_registry(address="127.0.0.2")
 
 
-def test_storage_at_a_private_address_is_gone_to_if_the_user_names_it(alone, little, storage, answers, build_image):
+def test_storage_at_a_private_address_is_gone_to_if_the_user_names_it(
+    alone, account, little, storage, answers, build_image
+):
     """Pulls by redirect, pushes by `Location`: of a registry on this machine, by a port that is forwarded."""
     image_in(little, build_image)
-    account(alone, little.host)
+    account(little.host)
     little.want_basic("me", "secret")
     storage.blobs = little.blobs
     layers = [digest for digest, content in little.blobs.items() if content[:2] == b"\x1f\x8b"]
@@ -414,11 +392,11 @@ def test_the_command_says_on_stderr_which_mirror_lied(layered, answers):
     assert said.startswith(f"imagekit: the mirror {layered.mirror.host}/team/app is asked no more: blob ")
 
 
-def test_a_mirror_gets_no_credentials_of_the_registry(alone, little, little_registry, build_image):
+def test_a_mirror_gets_no_credentials_of_the_registry(alone, account, little, little_registry, build_image):
     mirror = little_registry()
     image_in(mirror, build_image)
     image_in(little, build_image)
-    account(alone, little.host)
+    account(little.host)
     mirror.want_basic("me", "secret")
     little.want_basic("me", "secret")
     mirror_of(alone, little, mirror)
@@ -449,9 +427,9 @@ def test_where_a_mirror_keeps_an_image():
 # Token services.
 
 
-def test_a_token_service_that_the_user_names_may_see_the_account(alone, little, build_image):
+def test_a_token_service_that_the_user_names_may_see_the_account(alone, account, little, build_image):
     image_in(little, build_image)
-    account(alone, little.host)
+    account(little.host)
     port = little.host.rpartition(":")[2]
     paid = "Basic " + base64.b64encode(b"me:secret").decode()
     little.want_token(f"http://localhost:{port}/token", paid_with=paid)
@@ -464,195 +442,3 @@ def test_a_token_service_that_the_user_names_may_see_the_account(alone, little, 
         configure(alone, f"registries:\n  '{little.host}': {{token_hosts: ['{named}']}}\n")
         pulled(little.host)
         assert little.calls("GET", "/token")[0].authorization == paid
-
-
-# Proxies.
-
-PROXIES = {
-    "none": ({}, "https", "r.example", None),
-    "upper case": ({"HTTPS_PROXY": "http://p.example:3128"}, "https", "r.example", Proxy("http://p.example:3128")),
-    "lower case": ({"https_proxy": "http://p.example:3128"}, "https", "r.example", Proxy("http://p.example:3128")),
-    "without a scheme": ({"HTTPS_PROXY": "p.example:3128"}, "https", "r.example", Proxy("http://p.example:3128")),
-    "for http": ({"HTTPS_PROXY": "http://p.example:3128"}, "http", "r.example", None),
-    "with an account": (
-        {"HTTPS_PROXY": "http://me:p%40ss@p.example"},
-        "https",
-        "r.example",
-        Proxy("http://p.example:80", "me:p@ss"),
-    ),
-    "this machine": ({"HTTPS_PROXY": "http://p.example"}, "https", "127.0.0.1", None),
-    "excepted": ({"HTTPS_PROXY": "http://p.example", "NO_PROXY": "a.example, r.example"}, "https", "r.example", None),
-    "a domain": ({"HTTPS_PROXY": "http://p.example", "NO_PROXY": ".example"}, "https", "r.example", None),
-    "a parent": ({"HTTPS_PROXY": "http://p.example", "NO_PROXY": "example"}, "https", "r.example", None),
-    "no parent": (
-        {"HTTPS_PROXY": "http://p.example", "NO_PROXY": "ample"},
-        "https",
-        "r.example",
-        Proxy("http://p.example:80"),
-    ),
-    "another port": (
-        {"HTTPS_PROXY": "http://p.example", "NO_PROXY": "r.example:5000"},
-        "https",
-        "r.example",
-        Proxy("http://p.example:80"),
-    ),
-    "a network": ({"HTTPS_PROXY": "http://p.example", "NO_PROXY": "10.0.0.0/8"}, "https", "10.1.2.3", None),
-    "everything": ({"HTTPS_PROXY": "http://p.example", "NO_PROXY": "*"}, "https", "r.example", None),
-}
-
-
-@pytest.mark.parametrize(("variables", "scheme", "host", "wanted"), PROXIES.values(), ids=PROXIES)
-def test_which_proxy(monkeypatch, variables, scheme, host, wanted):
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    assert find_proxy(scheme, host, 443) == wanted
-
-
-@pytest.mark.parametrize("value", ["socks5://me:secret@p.example", "http://", "http://p.example:port"])
-def test_a_proxy_that_is_none_is_not_quoted(monkeypatch, value):
-    monkeypatch.setenv("HTTPS_PROXY", value)
-    with pytest.raises(UsageError, match="HTTPS_PROXY") as raised:
-        find_proxy("https", "r.example", 443)
-    assert "secret" not in raised.value.message
-    assert "me:p@ss" not in repr(Proxy("http://p.example:80", "me:p@ss"))
-
-
-@pytest.fixture
-def proxy() -> Iterator[tuple[str, list[bytes]]]:
-    """A proxy that sees `CONNECT` and leads everything to this machine; its address and the heads that it saw."""
-    heads: list[bytes] = []
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        threading.Thread(target=_proxying, args=(server, heads), daemon=True).start()
-        yield f"127.0.0.1:{server.getsockname()[1]}", heads
-
-
-def _proxying(server: socket.socket, heads: list[bytes]) -> None:
-    with suppress(OSError):
-        while True:
-            client, _ = server.accept()
-            threading.Thread(target=_tunnel, args=(client, heads), daemon=True).start()
-
-
-def _tunnel(client: socket.socket, heads: list[bytes]) -> None:
-    head = b""
-    while b"\r\n\r\n" not in head and (piece := client.recv(4096)):
-        head += piece
-    heads.append(head)
-    port = int(head.split()[1].rpartition(b":")[2])
-    beyond = socket.create_connection(("127.0.0.1", port))
-    client.sendall(b"HTTP/1.1 200 go on\r\n\r\n")
-    threading.Thread(target=_pump, args=(beyond, client), daemon=True).start()
-    _pump(client, beyond)
-
-
-def _pump(source: socket.socket, sink: socket.socket) -> None:
-    with suppress(OSError):
-        while piece := source.recv(65536):
-            sink.sendall(piece)
-
-
-def test_a_registry_behind_a_proxy(alone, monkeypatch, proxy, little_registry, certificate, build_image):
-    """By the proxy's tunnel, with TLS to the registry in it; the account of the proxy is for the proxy alone."""
-    address, heads = proxy
-    secure = little_registry(certificate)
-    port = secure.host.rpartition(":")[2]
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
-    monkeypatch.setenv("HTTPS_PROXY", f"http://me:proxysecret@{address}")
-    account(alone, f"registry.test:{port}")
-    secure.want_basic("me", "secret")
-    store = Memory()
-    image = build_image(store, "linux/amd64")
-    push(store, image, Reference.parse(f"registry.test:{port}/team/app:1.0"), cancellation=Cancellation())
-    assert "1.0" in secure.manifests
-    assert heads[0].startswith(f"CONNECT registry.test:{port} HTTP/1.".encode())
-    assert b"Proxy-Authorization: Basic " in heads[0] or b"proxy-authorization: Basic " in heads[0]
-    assert base64.b64encode(b"me:secret") not in b"".join(heads)
-    assert not any("proxy" in key.lower() for seen in secure.seen for key in seen.headers)
-
-
-def test_a_proxy_that_is_not_there_is_named_without_its_account(monkeypatch, free_port):
-    monkeypatch.setattr("imagekit.oci.transport._ATTEMPTS", 2)
-    monkeypatch.setenv("HTTPS_PROXY", f"http://me:proxysecret@127.0.0.1:{free_port}")
-    with (
-        connected(Reference.parse("registry.test/team/app:1"), cancellation=Cancellation()) as repository,
-        pytest.raises(NetworkError, match="the proxy") as raised,
-    ):
-        repository.resolve()
-    assert "proxysecret" not in raised.value.message
-
-
-# certs.d.
-
-
-def test_an_authority_in_certs_d(alone, little_registry, certificate, build_image):
-    secure = little_registry(certificate)
-    folder = alone / "config/containers/certs.d" / secure.host
-    folder.mkdir(parents=True)
-    (folder / "ca.crt").write_bytes(certificate[0].read_bytes())
-    image_in(secure, build_image)
-    assert "1.0" in secure.manifests
-
-
-def test_a_client_certificate_is_shown_to_its_own_host_only(alone, little_registry, certificate, build_image):
-    secure = little_registry(certificate, certificate[0])
-    folder = alone / "etc" / secure.host
-    folder.mkdir(parents=True)
-    (folder / "ca.crt").write_bytes(certificate[0].read_bytes())
-    store = Memory()
-    image = build_image(store, "linux/amd64")
-    name = Reference.parse(f"{secure.host}/team/app:1.0")
-    with pytest.raises(NetworkError):
-        push(store, image, name, cancellation=Cancellation())
-    (folder / "client.cert").write_bytes(certificate[0].read_bytes())
-    (folder / "client.key").write_bytes(certificate[1].read_bytes())
-    push(store, image, name, cancellation=Cancellation())
-    assert "1.0" in secure.manifests
-    with Transport(Cancellation()) as transport:
-        own = transport._way(f"{secure.url}/v2/")
-        assert transport._way("https://127.0.0.1:1/v2/") is not own
-
-
-UNUSABLE = {
-    "an authority that is none": {"ca.crt": b"no certificate"},
-    "a certificate without its key": {"client.cert": b"x"},
-}
-
-
-@pytest.mark.parametrize("files", UNUSABLE.values(), ids=UNUSABLE)
-def test_a_certificate_that_cannot_be_used_is_named(alone, files):
-    folder = alone / "etc/registry.test"
-    folder.mkdir(parents=True)
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-    with (
-        connected(Reference.parse("registry.test/team/app:1"), cancellation=Cancellation()) as repository,
-        pytest.raises(UsageError, match=f"{folder}/{next(iter(files))}"),
-    ):
-        repository.resolve()
-
-
-FOLDERS = {
-    "with its port": ("r.example", 5000, "r.example:5000"),
-    "the usual port": ("r.example", 443, "r.example"),
-    "the usual port, written": ("r.example", 443, "r.example:443"),
-    "IPv6": ("::1", 5000, "[::1]:5000"),
-}
-
-
-@pytest.mark.parametrize(("host", "port", "name"), FOLDERS.values(), ids=FOLDERS)
-def test_where_certificates_are(alone, host, port, name):
-    (alone / "etc" / name).mkdir(parents=True)
-    assert certificates_folder(host, port) == alone / "etc" / name
-    assert certificates_folder(host, 1) is None
-
-
-@pytest.mark.parametrize("host", ["..", "a/b", "", "a..b", "."])
-def test_a_host_is_never_a_way_out(alone, host):
-    (alone / "etc").mkdir()
-    assert certificates_folder(host, 443) is None
-
-
-def test_old_tls_is_not_spoken():
-    from imagekit.oci.tls import context
-
-    assert context(None).minimum_version >= ssl.TLSVersion.TLSv1_2

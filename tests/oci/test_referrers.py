@@ -16,13 +16,8 @@ from imagekit.oci.reference import Reference
 from imagekit.oci.registry import connected, push
 from imagekit.oci.store import Memory
 
+pytestmark = pytest.mark.usefixtures("alone")
 TYPES = ("application/spdx+json", "application/vnd.in-toto+json", "application/spdx+json")
-
-
-@pytest.fixture(autouse=True)
-def alone(monkeypatch, tmp_path):
-    monkeypatch.setattr("imagekit.oci.transport._BACKOFF", 0.001)
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from imagekit.oci.store import Layout, Memory
 from imagekit.oci.uploads import Upload
 from imagekit.workers import Workers
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("alone")]
 ACCOUNT = "me:$2b$04$HoDgeR2rGS.McRDnjpa9R.dnKIgMINdiIddwn9S08AuB6XyNtcVUy\n"
 """`secret`, by bcrypt, at the lowest cost."""
 KINDS = ("registry", "referrers", "distribution", "docker-registry")
@@ -42,12 +42,6 @@ def real(request, registry_of) -> SimpleNamespace:
     kind = request.param
     able = kind not in OF_GO_CONTAINERREGISTRY
     return SimpleNamespace(host=registry_of(kind), kind=kind, mounts=able, checks=able)
-
-
-@pytest.fixture(autouse=True)
-def no_account(monkeypatch, tmp_path):
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
 
 
 def at(host: str, rest: str, actions: str = "pull,push"):

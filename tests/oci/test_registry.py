@@ -22,18 +22,8 @@ from imagekit.oci.reference import Reference
 from imagekit.oci.registry import connected, push
 from imagekit.oci.store import Layout, Memory
 
+pytestmark = pytest.mark.usefixtures("alone")
 PLATFORMS = ("linux/amd64", "linux/arm64", "linux/arm/v7")
-
-
-@pytest.fixture(autouse=True)
-def no_docker_configuration(monkeypatch, tmp_path: Path):
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
-    (tmp_path / "docker").mkdir()
-
-
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch):
-    monkeypatch.setattr("imagekit.oci.transport._BACKOFF", 0.001)
 
 
 def at(host: str, rest: str = "team/app:1.0") -> Reference:

@@ -31,18 +31,12 @@ from imagekit.oci.store import Layout, Memory
 from imagekit.oci.streams import OnDemand
 from imagekit.workers import Workers
 
+pytestmark = pytest.mark.usefixtures("alone")
 SEED = 20261130
 MIB = 1 << 20
 CONTENT = random.Random(SEED).randbytes(8 * MIB)
 LAYER = doc.Descriptor(doc.LAYER_TAR, digest_of(CONTENT), len(CONTENT))
 LAST = len(CONTENT) - 1
-
-
-@pytest.fixture(autouse=True)
-def alone(monkeypatch, tmp_path: Path):
-    """No account and no long pause."""
-    monkeypatch.setattr("imagekit.oci.transport._BACKOFF", 0.001)
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
 
 
 @pytest.fixture
