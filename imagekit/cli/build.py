@@ -157,7 +157,7 @@ def _delivered(request: Request, built: Built) -> tuple[str, ...]:
 
     lines = delivering.references(built.shipped.images)
     if request.tarball is not None:
-        delivering.tarball(built, request.tarball)
+        delivering.tarball(built, request.tarball, SWITCH)
     if request.push:
         lines = (delivering.push(built, request.push, SWITCH),)
     if request.load:

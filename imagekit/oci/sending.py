@@ -107,7 +107,7 @@ def into_oci_archive(parcel: Parcel, to: Place, cancellation: Cancellation) -> t
     images = _renamed(parcel.images, to.name)
     _check_file(Kind.OCI_ARCHIVE, to.path)
     hybrid = plan(parcel.store, images, referrers=parcel.referrers, lacking=True)
-    _write_tar(hybrid, parcel.store, to.path, cancellation)
+    write_tar(hybrid, parcel.store, to.path, cancellation)
     return tuple(_sent(Kind.OCI_ARCHIVE, to.path, image.ref_name, image.descriptor.digest) for image in images)
 
 
@@ -122,7 +122,7 @@ def into_docker_archive(parcel: Parcel, to: Place, cancellation: Cancellation) -
     _check_file(Kind.DOCKER_ARCHIVE, to.path)
     hybrid = plan(parcel.store, images, referrers=parcel.referrers, lacking=True)
     chosen = _runnable(parcel.store, images, hybrid, "docker archives take")
-    _write_tar(hybrid, parcel.store, to.path, cancellation)
+    write_tar(hybrid, parcel.store, to.path, cancellation)
     return tuple(
         _sent(Kind.DOCKER_ARCHIVE, to.path, next(iter(image.docker_tags), ""), one.manifest.config.digest)
         for image, one in zip(images, chosen, strict=True)
@@ -140,8 +140,8 @@ def _check_file(kind: Kind, path: Path) -> None:
         raise UsageError(f"{path} is a folder, and an archive is a file", hint=hint)
 
 
-def _write_tar(hybrid: Hybrid, store: BlobReader, path: Path, cancellation: Cancellation) -> None:
-    """Whole or not at all; nothing waits for the disk."""
+def write_tar(hybrid: Hybrid, store: BlobReader, path: Path, cancellation: Cancellation) -> None:
+    """Write the tar that was planned at `path`, whole or not at all; nothing waits for the disk."""
     from imagekit.oci.hybrid import pieces
 
     with whole_file(path, durable=False) as stream:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagekit.cancellation import Cancellation
-from imagekit.content import whole_file
 from imagekit.errors import ToolError, UsageError
 from imagekit.oci.documents import REF_NAME
 from imagekit.oci.hybrid import pieces, plan
 from imagekit.oci.reference import destination
+from imagekit.oci.sending import write_tar
 from imagekit.oci.store import Layout
 from imagekit.pipeline.job import Built
 from imagekit.pipeline.shipping import ShippedImage
@@ -36,14 +36,12 @@ def push(built: Built, reference: str, cancellation: Cancellation) -> str:
     return f"{to.name}@{image.index.digest}"
 
 
-def tarball(built: Built, path: Path) -> None:
+def tarball(built: Built, path: Path, cancellation: Cancellation) -> None:
     """All images, with what refers to them, as one tar that is an OCI layout and a docker archive."""
     layout = _layout(built)
     referrers = [entry for entry in layout.index().manifests if REF_NAME not in entry.annotations]
     hybrid = plan(layout, [image.named for image in built.shipped.images], referrers=referrers)
-    with whole_file(path) as stream:
-        for piece in pieces(hybrid, layout):
-            stream.write(piece)
+    write_tar(hybrid, layout, path, cancellation)
 
 
 def load(built: Built, cancellation: Cancellation) -> tuple[str, ...]:

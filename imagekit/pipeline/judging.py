@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cache, partial
+from pathlib import Path
 
 import msgspec
 
@@ -100,16 +101,21 @@ def _with_values(ground: Ground, ready: Ready, inspected: Inspected, cancellatio
 
 def _key(ready: Ready, inspected: Inspected) -> str:
     """Everything that the answer hangs on: the same file came from the same selected sources."""
-    sums = ready.go.go_mod.with_name("go.sum") if ready.go.go_mod else None
-    content = sums.read_bytes() if sums is not None and sums.is_file() else b""
+    sums = _go_sum(ready)
+    content = sums.read_bytes() if sums is not None else b""
     values = [[value.name, value.value] for value in ready.target.ldflags.values]
     asked = [inspected.artifact.digest, digest_of(content), ready.target.id, ready.package, values, ready.mode]
     return hex_of(digest_of(canonical_json(asked)))
 
 
-def _sums(ready: Ready) -> tuple[tuple[str, str, str], ...]:
+def _go_sum(ready: Ready) -> Path | None:
     path = ready.go.go_mod.with_name("go.sum") if ready.go.go_mod else None
-    if path is None or not path.is_file():
+    return path if path is not None and path.is_file() else None
+
+
+def _sums(ready: Ready) -> tuple[tuple[str, str, str], ...]:
+    path = _go_sum(ready)
+    if path is None:
         return ()
     found = gosum.read(path).sums
     return tuple((module, version, found[module, version]) for module, version in sorted(found) if "/" not in version)
