@@ -56,17 +56,17 @@ class Watch:
         self._closed.set()
 
     def _run(self) -> None:
-        while not self._closed.is_set():
-            stopped, now = self._cancellation.wait(_TICK), time.monotonic()
+        """Goes on after the switch was thrown: a connection may stand only then."""
+        while not self._closed.wait(_TICK):
+            stopped, now = self._cancellation.stopped, time.monotonic()
             with self._lock:
                 connections = list(self._live)
             for connection in connections:
-                slow = connection.deadline is not None and now > connection.deadline
+                deadline = connection.deadline  # once: its own thread changes it
+                slow = deadline is not None and now > deadline
                 connection.was_slow = connection.was_slow or slow
                 if stopped or slow:
-                    _shut(connection.reached)
-            if stopped:
-                return
+                    _shut(connection.sock or connection.reached)
 
 
 def new_pools(
@@ -126,6 +126,10 @@ def _classes(watch: Watch, judge: Judge) -> dict[str, Any]:
             if self.sock is None:
                 super().send(data)
                 return
+            if self.deadline is not None:  # `connect` asks a proxy for a tunnel, and has a time for all of it
+                self.sock.settimeout(_HANDSHAKE)
+                super().send(data)
+                return
             self.sock.settimeout(None)  # urllib3 leaves the one for connecting
             with answers.paced(self):
                 super().send(data)
@@ -155,8 +159,11 @@ def _classes(watch: Watch, judge: Judge) -> dict[str, Any]:
     return {"http": PlainPool, "https": EncryptedPool}
 
 
-def _shut(connection: socket.socket | None) -> None:
-    """End a conversation under whoever waits in it; the TLS layer is not asked, it belongs to the waiting thread."""
+def _shut(connection: Any) -> None:
+    """End a conversation under whoever waits in it; the TLS layer is not asked, it belongs to the waiting thread.
+
+    TLS within a proxy's TLS is no socket, but has one.
+    """
     if connection is not None:
         with suppress(OSError):
-            socket.socket.shutdown(connection, socket.SHUT_RDWR)
+            socket.socket.shutdown(getattr(connection, "socket", connection), socket.SHUT_RDWR)

@@ -22,10 +22,11 @@ import pytest
 
 from imagekit.cancellation import Cancellation
 from imagekit.content import digest_of, hex_of
-from imagekit.errors import ImagekitError, IntegrityError, NetworkError, UnreadableError
+from imagekit.errors import ImagekitError, IntegrityError, NetworkError, StoppedError, UnreadableError
 from imagekit.oci import answers as reading
 from imagekit.oci import documents as doc
 from imagekit.oci.blobs import put, read_verified
+from imagekit.oci.connections import Watch
 from imagekit.oci.copy import copy, missing
 from imagekit.oci.reference import Reference
 from imagekit.oci.registry import connected, push
@@ -597,3 +598,24 @@ def test_pieces_are_watched_one_by_one(monkeypatch, scene):
     pull(scene)
     assert time.monotonic() - began > 2
     assert len(scene.little.calls("GET", scene.layer.digest)) <= 2
+
+
+class Standing:
+    """As much of a connection as whoever watches it looks at."""
+
+    reached, deadline, was_slow = None, None, False
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+
+
+def test_a_connection_that_stands_after_the_switch_was_thrown_is_cut_too():
+    cancellation, (first, beyond), (late, other) = Cancellation(), socket.socketpair(), socket.socketpair()
+    watch, connections = Watch(cancellation), [Standing(first), Standing(late)]
+    with first, beyond, late, other:
+        watch.add(connections[0])
+        cancellation.stop(StoppedError("stopped", exit_code=130))
+        assert beyond.recv(1) == b""
+        watch.add(connections[1])
+        assert other.recv(1) == b""
+        watch.close()

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import base64
 import socket
+import ssl
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
 from imagekit.cancellation import Cancellation
 from imagekit.errors import NetworkError, UsageError
+from imagekit.oci.answers import PassingError
 from imagekit.oci.proxies import Proxy, find_proxy
 from imagekit.oci.reference import Reference
 from imagekit.oci.registry import connected, push
 from imagekit.oci.store import Memory
+from imagekit.oci.transport import Transport
 
 pytestmark = pytest.mark.usefixtures("alone")
 PROXIES = {
@@ -129,3 +134,78 @@ def test_a_proxy_that_is_not_there_is_named_without_its_account(monkeypatch, fre
     ):
         repository.resolve()
     assert "proxysecret" not in raised.value.message
+
+
+def dripping(client: socket.socket) -> None:
+    client.sendall(b"HTTP/1.1 200 OK\r\n")
+    with suppress(OSError):
+        while True:
+            client.sendall(b"X")
+            time.sleep(0.02)
+
+
+SLOW_PROXIES = {
+    "one that never answers": lambda _: time.sleep(30),
+    "one whose head does not end": dripping,
+    "one behind which nobody speaks TLS": lambda client: (client.sendall(b"HTTP/1.1 200 OK\r\n\r\n"), time.sleep(30)),
+}
+
+
+@pytest.mark.parametrize("answer", SLOW_PROXIES.values(), ids=SLOW_PROXIES)
+def test_a_proxy_is_not_waited_for_without_end(monkeypatch, answer):
+    monkeypatch.setattr("imagekit.oci.connections._HANDSHAKE", 0.3)
+
+    def serve(server: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = server.accept()
+                threading.Thread(target=answer, args=(client,), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as server, Transport(Cancellation(), attempts=1) as transport:
+        threading.Thread(target=serve, args=(server,), daemon=True).start()
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{server.getsockname()[1]}")
+        transport.trust("registry.test")
+        with pytest.raises(PassingError, match=r"registry\.test/v2/"):
+            transport.send("GET", "https://registry.test/v2/", {})
+
+
+def test_a_registry_behind_an_encrypted_proxy_is_not_waited_for_without_end(
+    monkeypatch, proxy, little_registry, certificate, answers
+):
+    """TLS within TLS is cut as any connection is, and whoever cuts it lives on for the others."""
+    address, _ = proxy
+    secure = little_registry(certificate)
+    secure.fail("GET", "/v2/", lambda _: time.sleep(30), 2)
+    monkeypatch.setattr("imagekit.oci.answers.PACE", 0.5)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    with encrypted(address, certificate) as outside, Transport(Cancellation(), attempts=1) as transport:
+        monkeypatch.setenv("HTTPS_PROXY", f"https://{outside}")
+        where = f"registry.test:{secure.host.rpartition(':')[2]}"
+        transport.trust(where)
+        for _ in range(2):
+            with pytest.raises(PassingError, match="too slow"):
+                transport.send("GET", f"https://{where}/v2/", {})
+        assert transport.send("GET", f"https://{where}/v2/", {}).status == 200
+
+
+@contextmanager
+def encrypted(address: str, certificate: tuple[Path, Path]) -> Iterator[str]:
+    """Where `address` can be reached over TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    host, _, port = address.partition(":")
+
+    def serve(client: socket.socket) -> None:
+        with suppress(OSError):
+            outside, inside = context.wrap_socket(client, server_side=True), socket.create_connection((host, int(port)))
+            threading.Thread(target=_pump, args=(inside, outside), daemon=True).start()
+            _pump(outside, inside)
+
+    def accept(server: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=accept, args=(server,), daemon=True).start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
