@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from imagekit.oci.credentials import Credentials
 
 _SCHEME = r"(?:^|,)\s*(?P<scheme>[A-Za-z][A-Za-z0-9-]*)(?=\s+[A-Za-z0-9_-]+\s*=|\s*(?:,|$))"
-_PARAMETER = r'(?P<key>[A-Za-z0-9_-]+)\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>[^\s,"]+))'
+_PARAMETER = r'(?<![A-Za-z0-9_-])(?P<key>[A-Za-z0-9_-]+)\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>[^\s,"]+))'
 _USABLE = r"[\x21-\x7e]{1,16384}"
 _TOKEN_LIMIT = 64 << 10
 CLIENT = "imagekit"

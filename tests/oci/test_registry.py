@@ -16,6 +16,7 @@ from imagekit.cancellation import Cancellation
 from imagekit.content import digest_of
 from imagekit.errors import IntegrityError, NetworkError, StoppedError, UnreadableError, UsageError
 from imagekit.oci import documents as doc
+from imagekit.oci.authorization import Challenge, parse_challenge
 from imagekit.oci.blobs import MissingBlobError, put, read_verified
 from imagekit.oci.copy import copy
 from imagekit.oci.reference import Reference
@@ -504,6 +505,12 @@ def test_a_registry_that_never_has_enough_is_left(small, little):
     with pytest.raises(NetworkError, match="status 401"):
         send(store, image, little.host)
     assert len(little.seen) < 8
+
+
+def test_a_challenge_is_read_once_however_long_it_is():
+    """Looked for from each letter of a word, a parameter without its value would take longer than anybody waits."""
+    assert parse_challenge('Bearer realm="https://x" ' + "a" * 1_000_000) == Challenge("bearer", "https://x")
+    assert parse_challenge('Bearer realm="https://x",-service="no",service=s') == Challenge("bearer", "https://x", "s")
 
 
 def test_wrong_credentials_are_refused_without_being_shown(small, little, login):
