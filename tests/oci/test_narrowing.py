@@ -85,6 +85,24 @@ def test_a_platform_that_is_not_there_lists_those_that_are(image) -> None:
     assert raised.value.hint == "it offers linux/amd64, linux/arm/v7, linux/arm64"
 
 
+def test_indexes_that_name_each_other_again_and_again_are_read_once(image) -> None:
+    store, root = image
+    nested = root
+    for number in range(3):
+        nested = index(store, *[msgspec.structs.replace(nested, annotations={"n": str(n)}) for n in range(300)])
+        assert select(store, nested, parsed("linux/arm64")) == children(store, root)[1:2], number
+
+
+def test_more_indexes_than_an_image_has_are_not_read(image) -> None:
+    store, _ = image
+    many = index(
+        store,
+        *[put(store, doc.encode(doc.Index(manifests=(), annotations={"n": str(n)})), doc.INDEX) for n in range(1001)],
+    )
+    with pytest.raises(UnreadableError, match="one of too many"):
+        offered(store, many)
+
+
 def test_a_single_manifest_is_for_what_its_configuration_says(image) -> None:
     store, root = image
     single = msgspec.structs.replace(children(store, root)[0], platform=doc.PlatformObject("s390x", "linux"))
