@@ -31,6 +31,17 @@ def line(text: str) -> str:
     return plain(text.replace("\n", "\\n"))
 
 
+def without_surrogates(value: Any) -> Any:
+    """The same strings, lists and maps, with escapes for unpaired surrogates, which JSON cannot hold."""
+    if isinstance(value, str):
+        return value if value.isprintable() else "".join(_escaped(c) if "\ud800" <= c <= "\udfff" else c for c in value)
+    if isinstance(value, dict):
+        return {without_surrogates(key): without_surrogates(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_surrogates(each) for each in value]
+    return value
+
+
 def _printable(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
 

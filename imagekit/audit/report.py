@@ -18,7 +18,7 @@ from imagekit.audit.policy import Waiver
 from imagekit.binary.deep import Deep
 from imagekit.binary.facts import BinaryFacts, Evidence, GoBuild, Traits
 from imagekit.content import parse_json, readable_json
-from imagekit.text import plain
+from imagekit.text import without_surrogates
 
 SCHEMA = "urn:imagekit:audit:v1"
 _OBEYED = re.compile(r"##(?=\[|vso\[)")
@@ -137,7 +137,7 @@ def inert_json(value: Any) -> bytes:
     try:
         content = readable_json(value)
     except UnicodeEncodeError:
-        content = readable_json(_without_surrogates(msgspec.to_builtins(value)))
+        content = readable_json(without_surrogates(msgspec.to_builtins(value)))
     if content.isascii() and b"##" not in content and b"\x7f" not in content:
         return content
     text = content.decode()
@@ -150,16 +150,6 @@ def inert_json(value: Any) -> bytes:
 def _unit_escapes(character: re.Match[str]) -> str:
     units = character[0].encode("utf-16-be")
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
-
-
-def _without_surrogates(value: Any) -> Any:
-    if isinstance(value, str):
-        return value if value.isprintable() else "".join(plain(c) if "\ud800" <= c <= "\udfff" else c for c in value)
-    if isinstance(value, dict):
-        return {_without_surrogates(key): _without_surrogates(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_surrogates(each) for each in value]
-    return value
 
 
 def document(report: Report) -> AuditDocument:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import subprocess
@@ -15,6 +16,7 @@ import jsonschema
 import msgspec
 import pytest
 
+from imagekit import content as bytes_of
 from imagekit.cancellation import Cancellation
 from imagekit.cli.main import main
 from imagekit.oci import documents as doc
@@ -102,6 +104,14 @@ def named(layout: Layout, **images: doc.Descriptor) -> Layout:
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def of_layer(layout: BlobStore, content: bytes, media_type: str, tar: bytes | None = None) -> doc.Descriptor:
+    """An image of one layer, whose tar is `tar` where `content` is that compressed."""
+    layer = put(layout, content, media_type)
+    rootfs = doc.RootFS(diff_ids=(bytes_of.digest_of(content if tar is None else tar),))
+    config = put(layout, doc.encode(doc.ImageConfig(architecture="amd64", os="linux", rootfs=rootfs)), doc.CONFIG)
+    return put(layout, doc.encode(doc.Manifest(config=config, layers=(layer,))), doc.MANIFEST)
 
 
 @pytest.fixture
@@ -480,6 +490,31 @@ def test_a_layer_that_is_not_distributed_is_said_not_to_be_looked_at(foreign: La
     [one] = [one for one in shown_by("validate", done)["checked"] if not one["read"]]
     assert one["media_type"] == FOREIGN
     assert f"{one['digest']} is not distributed with its image" in done.err
+
+
+# --- names that are not UTF-8 -----------------------------------------------------------------------------------------
+
+LATIN = "caf\udce9"
+"""A name whose last byte is no UTF-8, as Python has it (os.fsdecode)."""
+
+
+def test_a_file_whose_name_is_not_utf8_is_explained_as_json_too(here: Path, image: Image) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT, errors="surrogateescape") as tar:
+        tar.addfile(tarfile.TarInfo(LATIN))
+    layout = Layout.create(here / "latin", durable=False)
+    named(layout, a=of_layer(layout, packed.getvalue(), doc.LAYER_TAR))
+    [said] = image("explain", "oci:latin:a", "--format", "json").out
+    assert json.loads(said)["entry"]["path"] == "/caf\\udce9"
+
+
+def test_a_layout_whose_path_is_not_utf8_has_documents_too(two: Layout, here: Path, image: Image) -> None:
+    two.path.rename(here / LATIN)
+    for command in ("validate", "list"):
+        done = image(command, f"oci:{LATIN}:a", "--format", "json")
+        assert (done.code, done.err) == (0, "")
+        assert "caf\\\\udce9" in "".join(done.out)
+    assert image("copy", f"oci:{LATIN}:a", f"oci:{LATIN}:b", "--format", "json").code == 0
 
 
 # --- explain and delete -----------------------------------------------------------------------------------------------
