@@ -19,6 +19,12 @@ GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _MAGIC = {GZIP: "gzip", ZSTD: "zstd"}
 
 
+def _named(media_type: str) -> str:
+    """What a media type says of the compression: OCI's behind a plus, docker's behind a dot."""
+    mark = "+" if "+" in media_type else ".tar."
+    return media_type.rpartition(mark)[2] if mark in media_type else "none"
+
+
 class _Stream(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
@@ -79,8 +85,7 @@ class Inflated:
         with store.open(self._layer.digest) as start:
             head = start.read(4)
         found = next((name for magic, name in _MAGIC.items() if head.startswith(magic)), "none")
-        named = self._layer.media_type.rpartition("+")[2] if "+" in self._layer.media_type else "none"
-        if found != ("gzip" if self._layer.media_type.endswith(".tar.gzip") else named):
+        if found != _named(self._layer.media_type):
             raise IntegrityError(f"{self} calls itself {self._layer.media_type!r}, its bytes are compressed as {found}")
         match found:
             case "gzip":

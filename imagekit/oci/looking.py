@@ -11,7 +11,7 @@ import msgspec
 from imagekit.cancellation import Cancellation
 from imagekit.content import Digest
 from imagekit.errors import IntegrityError, UnreadableError
-from imagekit.oci.blobs import BlobReader, lives_elsewhere, open_verified, read_verified
+from imagekit.oci.blobs import BlobReader, MissingBlobError, lives_elsewhere, open_verified, read_verified
 from imagekit.oci.documents import Descriptor, History, Index, Manifest, decode_config, decode_document
 from imagekit.oci.headers import FILE, FOLDER, HARD_LINK, LINK, heads
 from imagekit.oci.inflate import Inflated
@@ -138,8 +138,11 @@ def _broken_image(
     """What does not fit together; `layers` gets every layer that is read for that."""
     try:
         diff_ids = decode_config(read_verified(store, manifest.config)).rootfs.diff_ids
-    except _BROKEN:
+    except (MissingBlobError, IntegrityError):
         return  # the configuration says so itself
+    except UnreadableError as error:
+        yield f"configuration {manifest.config.digest}: {error.message}"
+        return
     if len(diff_ids) != len(manifest.layers):
         counted = f"{len(manifest.layers)} layers, and its configuration {len(diff_ids)} diff ids"
         yield f"{descriptor.digest} has {counted}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import re
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import jsonschema
 import msgspec
 import pytest
+import zstandard
 
 from imagekit import content as bytes_of
 from imagekit.cancellation import Cancellation
@@ -490,6 +492,48 @@ def test_a_layer_that_is_not_distributed_is_said_not_to_be_looked_at(foreign: La
     [one] = [one for one in shown_by("validate", done)["checked"] if not one["read"]]
     assert one["media_type"] == FOREIGN
     assert f"{one['digest']} is not distributed with its image" in done.err
+
+
+TAR = bytes(1024)
+LAYERS = {
+    "gzip": (gzip.compress(TAR), doc.LAYER_GZIP),
+    "gzip of docker": (gzip.compress(TAR), doc.DOCKER_LAYER),
+    "gzip in pieces": (gzip.compress(TAR[:512]) + gzip.compress(TAR[512:]), doc.LAYER_GZIP),
+    "zstd": (zstandard.compress(TAR), doc.LAYER_ZSTD),
+    "zstd of docker": (zstandard.compress(TAR), "application/vnd.docker.image.rootfs.diff.tar.zstd"),
+    "a tar": (TAR, doc.LAYER_TAR),
+    "a tar of docker": (TAR, "application/vnd.docker.image.rootfs.diff.tar"),
+}
+
+
+@pytest.mark.parametrize(("content", "media_type"), LAYERS.values(), ids=LAYERS)
+def test_layers_are_compressed_as_their_media_types_say(
+    here: Path, image: Image, content: bytes, media_type: str
+) -> None:
+    layout = Layout.create(here / "packed", durable=False)
+    named(layout, a=of_layer(layout, content, media_type, TAR))
+    assert image("validate", "oci:packed:a") == (0, [], "")
+    named(layout, a=of_layer(layout, content, f"{media_type}.zip", TAR))
+    assert image("validate", "oci:packed:a").code == 5
+
+
+CONFIGURATIONS = {
+    "no JSON": b"hello",
+    "without diff ids": b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers"}}',
+    "longer than any is read": b'{"architecture":"amd64"}' + b" " * doc.DOCUMENT_LIMIT,
+}
+
+
+@pytest.mark.parametrize("content", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
+def test_a_configuration_that_says_nothing_of_the_layers_is_a_broken_promise(
+    here: Path, image: Image, content: bytes
+) -> None:
+    layout = Layout.create(here / "dumb", durable=False)
+    config, layer = put(layout, content, doc.CONFIG), put(layout, TAR, doc.LAYER_TAR)
+    named(layout, a=put(layout, doc.encode(doc.Manifest(config=config, layers=(layer,))), doc.MANIFEST))
+    done = image("validate", "oci:dumb:a")
+    assert (done.code, done.out) == (5, [])
+    assert f"configuration {config.digest}: " in done.err
 
 
 # --- names that are not UTF-8 -----------------------------------------------------------------------------------------
