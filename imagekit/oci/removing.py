@@ -5,6 +5,7 @@ Touches disk, or the network.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +29,7 @@ from imagekit.workers import Workers
 
 _NO_TAG_DELETION = frozenset({400, 404, 405, 415, 501})
 _MOST_TAGS = 10_000
+_BLOB = re.compile(r"[0-9a-f]{64}")
 _NAMED = 5
 
 
@@ -201,11 +203,17 @@ def _documents(layout: Layout, entries: Sequence[Descriptor]) -> set[Digest]:
 
 
 def _sweep(layout: Layout, kept: Sequence[Descriptor]) -> int:
+    """Take away what is a blob by its name and needed by nothing; the bytes freed.
+
+    In a folder that is a link all stays: other layouts may have it too.
+    """
     tree = walk(layout, kept)
     needed = tree.blobs.keys() | tree.documents.keys()
-    freed = sweep(layout.path, lambda _: True)
-    for blob in sorted((layout.path / "blobs/sha256").iterdir()):
-        if f"sha256:{blob.name}" not in needed:
+    freed, folder = sweep(layout.path, lambda _: True), layout.path / "blobs/sha256"
+    if folder.is_symlink() or folder.parent.is_symlink():
+        return freed
+    for blob in sorted(folder.iterdir()):
+        if _BLOB.fullmatch(blob.name) and f"sha256:{blob.name}" not in needed:
             with suppress(FileNotFoundError):
                 freed += blob.stat().st_size
                 blob.unlink()

@@ -83,6 +83,26 @@ def test_what_refers_to_the_image_goes_and_what_refers_to_others_stays(layout: L
     whole(layout)
 
 
+def test_what_is_no_blob_by_its_name_stays(layout: Layout) -> None:
+    """Other tools write a blob under another name first."""
+    begun = layout.path / "blobs/sha256" / ("0" * 64 + ".tmp-7")
+    begun.write_bytes(b"half")
+    from_layout(layout.path, "a")
+    assert begun.read_bytes() == b"half"
+
+
+@pytest.mark.parametrize("linked", ["blobs", "blobs/sha256"])
+def test_blobs_in_a_folder_that_is_a_link_stay(layout: Layout, tmp_path: Path, linked: str) -> None:
+    """It may lead to what others need too, or to no blobs at all."""
+    (layout.path / linked).rename(tmp_path / "elsewhere")
+    (layout.path / linked).symlink_to(tmp_path / "elsewhere")
+    (layout.path / "blobs/sha256" / ("0" * 64)).write_bytes(b"somebody's")
+    before = sorted((tmp_path / "elsewhere").rglob("*"))
+    assert from_layout(layout.path, "a").freed == 0
+    assert sorted((tmp_path / "elsewhere").rglob("*")) == before
+    assert "a" not in {entry.annotations.get(doc.REF_NAME) for entry in layout.index().manifests}
+
+
 def test_a_second_name_keeps_all_of_it(layout: Layout) -> None:
     entries = layout.index().manifests
     layout.set_index(doc.Index(manifests=(*entries, named(entries[0], "again"))))
