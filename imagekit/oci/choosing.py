@@ -83,13 +83,23 @@ def images_in(argument: str, opened: ExitStack) -> tuple[Descriptor, ...]:
 def name_in(place: Place) -> str:
     """What the layout's own list calls the image: its name, or its digest where the word has no name.
 
-    Raises `UnreadableError` where the name is by now that of another digest.
+    A docker name, or its tag, leads to the name beside it. Raises `UnreadableError` where the name is by now that of
+    another digest.
     """
     if place.name and place.digest and (there := Layout(place.path).resolve(place.name).digest) != place.digest:
         raise UnreadableError(
             f"{place.name} in {place.path} is {there}, not {place.digest}", hint="name one of the two"
         )
-    return place.name or place.digest
+    return _listed_name(place) or place.digest
+
+
+def _listed_name(place: Place) -> str:
+    """The name in the list of what the word's name means; that itself where it means no image, or several."""
+    if not place.name:
+        return ""
+    index = Layout(place.path).index()
+    found = _meant(index.manifests, _with_names(index), Place(place.path, place.name))
+    return (len(found) == 1 and found[0].annotations.get(REF_NAME)) or place.name
 
 
 def _open(argument: str, opened: ExitStack) -> tuple[Place, BlobReader, Index]:

@@ -589,6 +589,15 @@ def test_delete_takes_one_image_from_a_layout(two: Layout, image: Image) -> None
     assert "it holds a" in again.last
 
 
+def test_delete_knows_an_image_by_its_docker_name_too(two: Layout, image: Image) -> None:
+    assert image("copy", "oci:two:a", "docker-archive:a.tar:registry.example/team/app:1.4").code == 0
+    for number, name in enumerate(("registry.example/team/app:1.4", "1.4")):
+        [word] = image("copy", "docker-archive:a.tar", f"oci:two:again{number}").out
+        assert image("list", f"oci:two:{name}").out == [f"again{number} {word.rpartition('@')[2]}"]
+        assert image("delete", f"oci:two:{name}").out == [word.rpartition("@")[2]]
+        assert [line.split()[0] for line in image("list", "oci:two").out] == ["a", "b"]
+
+
 @pytest.mark.parametrize("word", ["oci:two", "oci-archive:two.tar:a", "docker:app", "docker-archive:two.tar"])
 def test_delete_wants_the_name_of_an_image_in_a_layout(two: Layout, image: Image, word: str) -> None:
     done = image("delete", word)
