@@ -59,7 +59,7 @@ def _is_there(destination: BlobStore, blob: Descriptor) -> bool:
 def _move(source: BlobReader, destination: BlobStore, cancellation: Cancellation, blob: Descriptor) -> None:
     if isinstance(source, Gathered):
         source = source.holder(blob.digest)
-    if isinstance(source, Layout) and isinstance(destination, Layout):
+    if isinstance(source, Layout) and isinstance(destination, Layout) and source.size_of(blob.digest) == blob.size:
         destination.add_file(source.blob_path(blob.digest), blob.digest)
         return
     if isinstance(destination, Mounting) and destination.mount(source, blob):

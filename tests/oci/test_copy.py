@@ -172,3 +172,18 @@ def test_one_digest_of_two_sizes_is_no_image(image):
     liar = put(source, doc.encode(doc.Index(manifests=(entry, lie))), doc.INDEX)
     with pytest.raises(IntegrityError, match="is promised with"):
         walk(source, (liar,))
+
+
+def test_a_layout_lacks_a_blob_or_promises_another_size_of_it(tmp_path: Path) -> None:
+    """Between layouts, where files are copied, as anywhere else."""
+    source, to = Layout.create(tmp_path / "source"), Layout.create(tmp_path / "to")
+    layer = put(source, bytes(1024), doc.LAYER_TAR)
+    config = put(source, b"{}", doc.CONFIG)
+    longer = msgspec.structs.replace(layer, size=layer.size + 1)
+    wrong = put(source, doc.encode(doc.Manifest(config=config, layers=(longer,))), doc.MANIFEST)
+    with pytest.raises(IntegrityError, match="ends after 1024 bytes, 1025 were promised"):
+        copy(source, to, wrong)
+    image = put(source, doc.encode(doc.Manifest(config=config, layers=(layer,))), doc.MANIFEST)
+    source.blob_path(layer.digest).unlink()
+    with pytest.raises(MissingBlobError, match=f"blob {layer.digest} is not in oci:"):
+        copy(source, to, image)
