@@ -60,6 +60,7 @@ class Saved:
         self._members, self._links = _members(source)
         self._held: dict[Digest, bytes | Member] = {}
         self._ids: dict[Digest, Digest] = {}
+        self._hashed: dict[Member, Digest] = {}
         entries = self._listed()
         self.images = tuple(self._image(entry) for entry in entries)
 
@@ -131,10 +132,15 @@ class Saved:
         media_type = next((kind for magic, kind in _COMPRESSED if start.startswith(magic)), LAYER_TAR)
         digest = config.rootfs.diff_ids[number]
         if media_type != LAYER_TAR:
-            with self._source.open(member.offset, member.size) as stream:
-                digest, _ = hash_stream(stream)
+            digest = self._hashed.get(member) or self._hash(member)
         self._held[digest] = member
         return Descriptor(media_type, digest, member.size)
+
+    def _hash(self, member: Member) -> Digest:
+        """The digest of a compressed layer, once however many images have it."""
+        with self._source.open(member.offset, member.size) as stream:
+            self._hashed[member], _ = hash_stream(stream)
+        return self._hashed[member]
 
     def _small(self, path: str) -> bytes:
         member = self._member(path)

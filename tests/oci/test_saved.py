@@ -62,6 +62,20 @@ def test_a_compressed_layer_is_named_by_its_own_digest(tmp_path: Path) -> None:
     assert (layer.media_type, layer.digest) == (doc.LAYER_GZIP, digest_of(packed))
 
 
+def test_a_compressed_layer_that_many_images_have_is_hashed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[object] = []
+    monkeypatch.setattr(
+        "imagekit.oci.saved.hash_stream", lambda stream: (hashed.append(stream), hash_stream(stream))[1]
+    )
+    entries = [{**LISTING[0], "RepoTags": [f"app:{number}"]} for number in range(5)]
+    files = {**FILES, "l/layer.tar": gzip.compress(LAYER), "manifest.json": json.dumps(entries).encode()}
+    with Opened(archive(tmp_path / "a.tar", files)) as source:
+        assert len(Saved(source).images) == 5
+    assert len(hashed) == 1
+
+
 def test_a_layer_may_be_a_link_to_one_in_the_archive(tmp_path: Path) -> None:
     """Docker before 25 writes a layer that two images share once."""
     files = {**FILES, "other/layer.tar": LAYER, "l/layer.tar": "../other/layer.tar"}
