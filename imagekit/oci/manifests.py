@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _TYPES = MANIFEST_TYPES | INDEX_TYPES
 _ACCEPT = ", ".join(sorted(_TYPES))
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_KEPT = (201, 200, 202, 204)
+"""How a registry says that it keeps a manifest: 201 by the spec, the others as every client takes them."""
 _SIZE = re.compile(r"[0-9]{1,15}")
 
 
@@ -95,7 +97,7 @@ class Manifests:
     def put(self, target: str, raw: bytes, descriptor: Descriptor) -> BaseHTTPResponse:
         """Keep `raw` under the target; the answer, drained. Raises `IntegrityError` if it is kept as another digest."""
         url, headers = f"{self._endpoint.url}/manifests/{target}", {"Content-Type": descriptor.media_type}
-        answer = self._endpoint.patiently(lambda: self._endpoint.send("PUT", url, headers, raw, wanted=(201, 200, 204)))
+        answer = self._endpoint.patiently(lambda: self._endpoint.send("PUT", url, headers, raw, wanted=_KEPT))
         self._endpoint.check_kept(answer, descriptor)
         return answer
 

@@ -92,6 +92,13 @@ def test_children_go_before_parents_and_tags_last(small, little):
     assert len(blobs) == len(set(blobs)) == 6
 
 
+@pytest.mark.parametrize("status", [200, 202, 204])
+def test_a_manifest_is_kept_whichever_status_says_so(small, little, answers, status):
+    store, image = small
+    little.fail("PUT", "manifests/", answers.of(status), 99)
+    assert image in send(store, image, little.host)
+
+
 def test_a_second_push_only_asks(small, little):
     store, image = small
     send(store, image, little.host)
