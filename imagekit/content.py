@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import os
 import re
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,7 +20,7 @@ from typing import Any, BinaryIO, NewType, Protocol, TypeVar
 
 import msgspec
 
-from imagekit.errors import IntegrityError
+from imagekit.errors import IntegrityError, UsageError
 from imagekit.unfinished import unfinished
 
 Digest = NewType("Digest", str)
@@ -29,6 +30,7 @@ CHUNK = 1 << 20
 T = TypeVar("T")
 _PREPARED: set[object] = set()
 _PREPARING = threading.Lock()
+_DEVICES = Path("/dev")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -99,7 +101,7 @@ def whole_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
 
     The mode is 0644 whatever the umask. The parent folder is made if it is missing. Without `durable` nothing waits
     for the disk: a power cut may lose what a crash of this process may not. What processes that were killed left of the
-    same file is removed.
+    same file is removed. Raises `UsageError` for a device, a pipe or a socket, which a file cannot take the place of.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{escape(path.name)}.{'[0-9a-f]' * 8}.part"):
@@ -136,8 +138,21 @@ def _begun(path: Path) -> tuple[Path, BinaryIO]:
         stream.close()
 
 
+def _check_replaceable(path: Path) -> None:
+    """Raise `UsageError` for a device, a pipe or a socket: a rename would put a file where `/dev/null` was.
+
+    `/dev/stdout` is a link, perhaps to a file, so nothing beside it is replaced either.
+    """
+    kind = stat.S_IFREG
+    with suppress(OSError):
+        kind = stat.S_IFMT(path.stat().st_mode)
+    if kind not in (stat.S_IFREG, stat.S_IFDIR) or path.absolute().parent == _DEVICES:
+        raise UsageError(f"{path} is a device or a pipe, and a file would take its place", hint="name a file")
+
+
 @contextmanager
 def _appearing(path: Path, mode: int, durable: bool) -> Iterator[BinaryIO]:
+    _check_replaceable(path)
     with unfinished(lambda: _begun(path), lambda begun: begun[0].unlink()) as (temporary, stream):
         try:
             with stream:

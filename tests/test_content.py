@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from imagekit.content import whole_file
+from imagekit.content import whole_file, write_whole
+from imagekit.errors import UsageError
 
 ROOT = Path(__file__).parents[1] / "imagekit"
 RACE = """
@@ -63,7 +65,8 @@ def test_no_room_teaches_msgspec_a_type_by_itself() -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from imagekit.content import whole_file
+from imagekit.content import whole_file, write_whole
+from imagekit.errors import UsageError
 
 with whole_file(Path(sys.argv[1])) as stream:
     stream.write(b"half")
@@ -93,3 +96,24 @@ def test_what_a_living_process_writes_stays(tmp_path: Path) -> None:
         assert (tmp_path / "a.tar").read_bytes() == b"second"
     assert (tmp_path / "a.tar").read_bytes() == b"first"
     assert foreign.exists()
+
+
+def test_a_pipe_or_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for path in (tmp_path / "pipe", tmp_path / "link", Path("/dev/stdout"), Path("/dev/imagekit-test")):
+        before = path.is_symlink(), path.is_fifo()
+        with pytest.raises(UsageError, match="is a device or a pipe"):
+            write_whole(path, b"x")
+        with pytest.raises(UsageError, match="is a device or a pipe"), whole_file(path):
+            pass
+        assert (path.is_symlink(), path.is_fifo()) == before
+
+
+def test_a_link_to_a_file_or_to_nothing_is_replaced(tmp_path: Path) -> None:
+    for path in (tmp_path / "to a file", tmp_path / "to nothing"):
+        path.symlink_to("there" if path.name == "to a file" else "nothing")
+        (tmp_path / "there").write_bytes(b"kept")
+        write_whole(path, b"x")
+        assert (path.is_symlink(), path.read_bytes()) == (False, b"x")
+    assert (tmp_path / "there").read_bytes() == b"kept"
