@@ -93,7 +93,8 @@ class Authorization:
     def answer(self, refusal: BaseHTTPResponse, sent: str) -> bool:
         """Whether a request that was refused with 401, and had sent the header `sent`, is worth another try.
 
-        Raises `NetworkError` where the challenge cannot or must not be answered.
+        Raises `NetworkError` where the challenge cannot or must not be answered, `PassingError` where the token service
+        fails: whoever asks again with patience asks it again too.
         """
         challenge = parse_challenge(refusal.headers.get("WWW-Authenticate", ""))
         with self._lock:
@@ -121,9 +122,7 @@ class Authorization:
             answer = self._exchange(challenge.realm, fields, credentials.identity_token)
         else:
             headers = {"Authorization": _basic(credentials)} if credentials else {}
-            answer = self._transport.patiently(
-                lambda: self._granted("GET", _with_query(challenge.realm, fields), headers, None)
-            )
+            answer = self._granted("GET", _with_query(challenge.realm, fields), headers, None)
         return _read_token(answer, challenge.realm)
 
     def _exchange(self, realm: str, fields: list[tuple[str, str]], token: str) -> bytes:
@@ -132,7 +131,7 @@ class Authorization:
         form = {"grant_type": "refresh_token", "client_id": CLIENT, "refresh_token": token}
         form |= {key: value for key, value in (dict(fields) | {"scope": scopes}).items() if value}
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        return self._transport.patiently(lambda: self._granted("POST", realm, headers, urlencode(form).encode()))
+        return self._granted("POST", realm, headers, urlencode(form).encode())
 
     def _granted(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> bytes:
         answer = self._transport.send(method, url, headers, body)

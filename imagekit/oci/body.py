@@ -44,8 +44,8 @@ class Body(Movable):
         if size is None or size < 0:
             return b"".join(iter(lambda: self.read(CHUNK), b""))
         while True:
+            answer = self._answer = self._answer or self._rest()  # patient enough by itself
             try:
-                answer = self._answer = self._answer or self._rest()
                 while self._surplus and (piece := read_piece(answer, min(self._surplus, CHUNK), self._what)):
                     self._surplus -= len(piece)
                 piece = read_piece(answer, size, self._what)

@@ -489,6 +489,37 @@ def test_an_identity_token_is_traded_in(small, little, login, answers):
     assert b"refresh_token=identity" in asked.body
 
 
+def test_a_registry_that_is_gone_in_the_middle_of_a_blob_is_asked_no_more_often(tmp_path, small, little, answers):
+    store, image = small
+    send(store, image, little.host)
+    manifest = doc.decode_manifest(read_verified(store, doc.decode_index(read_verified(store, image)).manifests[0]))
+    layer = manifest.layers[0]
+    little.fail("GET", layer.digest, answers.cut(little.blobs[layer.digest][:100], layer.size))
+    little.fail("GET", layer.digest, answers.of(503), 1000)
+    with (
+        connected(at(little.host), cancellation=Cancellation()) as repository,
+        repository.open(layer.digest) as stream,
+        pytest.raises(NetworkError, match="status 503"),
+    ):
+        stream.read()
+    assert len(little.calls("GET", layer.digest)) == 1 + 5
+
+
+def test_a_token_service_is_asked_no_more_often_than_the_registry(small, little, answers):
+    store, image = small
+    send(store, image, little.host)
+    little.want_token()
+    little.seen.clear()
+    little.fail("GET", "/token", answers.of(503), 1000)
+    with connected(at(little.host), cancellation=Cancellation()) as repository:
+        with pytest.raises(NetworkError, match=r"a token from .*: status 503"):
+            repository.fetch()
+        assert len(little.calls("GET", "/token")) == len(little.calls("GET", "manifests/")) == 5
+        little.faults.clear()
+        little.fail("GET", "/token", answers.of(503), 4)
+        assert repository.fetch().digest == image.digest
+
+
 def test_a_token_that_runs_out_is_renewed(small, little):
     store, image = small
     little.want_token()
