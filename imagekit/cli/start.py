@@ -18,10 +18,25 @@ def run() -> None:
 
     for number in REASONS:
         _signal.signal(number, _end)
+    _open_closed_streams()
     _leave_first_folder()
     from imagekit.cli.main import run
 
     run()
+
+
+def _open_closed_streams() -> None:
+    """Let what was closed for us (`>&-`, a service without a terminal) lead nowhere.
+
+    Else the next file that is opened, a blob perhaps, has its number, and gets what is said to it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            os.set_inheritable(number, True)
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115 - for good
 
 
 def _leave_first_folder() -> None:

@@ -62,6 +62,19 @@ def test_a_hostile_argument_is_shown_and_not_obeyed(capsys: pytest.CaptureFixtur
     assert not [line for line in shown.splitlines() if line.startswith("::")]
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    ("words", "code"), [("image list oci:layout", 0), ("image list oci:none", 4), ("--version", 0)]
+)
+def test_streams_that_are_closed_lead_nowhere(tmp_path: Path, closed: str, words: str, code: int) -> None:
+    Layout.create(tmp_path / "layout")
+    script = f'"$0" -m imagekit {words} {closed}'
+    done = subprocess.run(["bash", "-c", script, sys.executable], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    said = done.stderr.splitlines()
+    assert len(said) == (code != 0 and "2>&-" not in closed)
+
+
 @pytest.mark.parametrize("reader", ["head -1", "true"])
 @pytest.mark.parametrize("words", ["targets", "schema", "--help", "--version", "build --frobnicate"])
 @pytest.mark.parametrize("buffered", ["", "1"])
