@@ -27,6 +27,8 @@ PACE = 120.0
 _MESSAGE = 8 << 10
 _SHOWN = 300
 _OBJECT = re.compile(r"^\w+\(host='[^']*', port=[^)]*\): |\[Errno -?[0-9]+\] ")
+_NO_TLS = ("wrong version number", "record layer failure")
+"""What OpenSSL says of an answer that is no TLS, by its version."""
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
@@ -184,6 +186,9 @@ def translated(error: Exception, what: str, *, slow: bool = False) -> NetworkErr
         return PassingError(f"the proxy: {said}", hint="check HTTPS_PROXY and NO_PROXY", where=what)
     if isinstance(error, exceptions.NewConnectionError):
         return PassingError(said, hint="check host and port, and that it is running", where=what)
+    if isinstance(error, exceptions.SSLError) and any(mark in said.lower() for mark in _NO_TLS):
+        hint = "if it speaks http only, say plain_http: true of it in registries.yaml (docs/registries.md)"
+        return PassingError(said, hint=hint, where=what)
     return PassingError(said, hint="the connection broke; try again", where=what)
 
 

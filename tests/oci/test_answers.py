@@ -17,6 +17,7 @@ from imagekit.errors import UsageError
 from imagekit.oci.answers import PassingError, seconds_in, translated
 from imagekit.oci.reference import Reference
 from imagekit.oci.registry import connected
+from imagekit.oci.transport import Transport
 
 
 class Plain(HTTPConnection):
@@ -57,6 +58,14 @@ def test_an_error_is_said_in_words(name):
     found = translated(error, WHERE)
     assert isinstance(found, PassingError)
     assert found.message == f"{WHERE}: {said}"
+
+
+def test_a_registry_that_speaks_http_only_is_told_from_a_broken_connection(little):
+    with Transport(Cancellation(), attempts=1) as transport:
+        transport.trust(little.host)
+        with pytest.raises(PassingError) as raised:
+            transport.send("GET", f"https://{little.host}/v2/", {})
+    assert "plain_http: true" in raised.value.hint
 
 
 def test_the_request_is_not_told_twice():
