@@ -170,8 +170,15 @@ class Layout:
         return decode_index(_read_small(self.path / "index.json", self))
 
     def set_index(self, index: Index) -> None:
-        """Replace `index.json` in one step; who changes one that others may change too calls `change_index`."""
-        write_whole(self.path / "index.json", encode(index), durable=self.durable)
+        """Replace `index.json` in one step; who changes one that others may change too calls `change_index`.
+
+        Raises `UsageError` for one that would be too large to be read again.
+        """
+        raw = encode(index)
+        if len(raw) > DOCUMENT_LIMIT:
+            said = f"{self}: index.json would have {len(raw)} bytes, more than the {DOCUMENT_LIMIT} that are read"
+            raise UsageError(said, hint="name another layout, or delete images that nobody needs")
+        write_whole(self.path / "index.json", raw, durable=self.durable)
 
     def change_index(
         self, change: Callable[[tuple[Descriptor, ...]], Iterable[Descriptor]], cancellation: Cancellation | None = None

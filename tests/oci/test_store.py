@@ -9,11 +9,12 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from imagekit.cancellation import Cancellation
 from imagekit.content import Digest, digest_of
-from imagekit.errors import IntegrityError, UnreadableError
+from imagekit.errors import IntegrityError, UnreadableError, UsageError
 from imagekit.oci import documents as doc
 from imagekit.oci.blobs import BlobStore, MissingBlobError, VerifyingReader, open_verified, put, read_verified
 from imagekit.oci.reference import Reference
@@ -316,6 +317,15 @@ def test_a_name_that_is_not_there_lists_those_that_are(named):
         with pytest.raises(UnreadableError, match=message) as raised:
             layout.resolve(name)
         assert "app, tool" in raised.value.hint
+
+
+def test_no_list_is_written_that_could_not_be_read_again(named):
+    layout, app, _ = named
+    before = layout.index()
+    long = msgspec.structs.replace(app, annotations={doc.REF_NAME: "x" * doc.DOCUMENT_LIMIT})
+    with pytest.raises(UsageError, match=r"index\.json would have \d+ bytes"):
+        layout.change_index(lambda entries: (*entries, long))
+    assert layout.index() == before
 
 
 def test_the_only_named_image_needs_no_name(named):
