@@ -8,11 +8,12 @@ keeps the raw bytes, because only those have the digest.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Self, TypeVar
+from contextlib import suppress
+from typing import Annotated, Any, Self, TypeVar
 
 import msgspec
 
-from imagekit.content import Digest, digest_of, parse_json
+from imagekit.content import Digest, digest_of, parse_json, prepared
 from imagekit.errors import FormatError, UnreadableError
 from imagekit.platform import Platform
 
@@ -296,10 +297,29 @@ def _decode(raw: bytes, kind: type[T], name: str) -> T:
     try:
         return parse_json(raw, kind)
     except msgspec.ValidationError as error:
+        if (lenient := _with_lists(raw, kind)) is not None:
+            return lenient
         raise _invalid(name, str(error)) from error
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         found = _OFFSET.search(str(error))
         raise FormatError(f"{name}: {error}", offset=int(found[1]) if found else 0) from error
+
+
+def _with_lists(raw: bytes, kind: type[T]) -> T | None:
+    """The document, if it lacks but a list of nothing, which Go writes as null; docker leaves out the diff ids.
+
+    BuildKit and docker do so for images without layers (encoding/json, nil slices). None for any other mistake.
+    """
+    with suppress(msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        value = parse_json(raw, dict[str, Any])
+        lists: list[tuple[dict[str, Any], str]] = [(value, key) for key in ("layers", "manifests") if key in value]
+        if isinstance(rootfs := value.get("rootfs"), dict):
+            lists.append((rootfs, "diff_ids"))
+        for holder, key in lists:
+            if holder.get(key) is None:
+                holder[key] = []
+        return msgspec.convert(value, prepared(kind))
+    return None
 
 
 def _invalid(name: str, said: str) -> UnreadableError:

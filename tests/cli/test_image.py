@@ -517,9 +517,25 @@ def test_layers_are_compressed_as_their_media_types_say(
     assert image("validate", "oci:packed:a").code == 5
 
 
+def test_an_image_without_layers_as_buildkit_writes_it_goes_everywhere(here: Path, image: Image) -> None:
+    layout = Layout.create(here / "empty", durable=False)
+    rootfs = {"type": "layers", "diff_ids": None}
+    config = put(layout, json.dumps({"architecture": "amd64", "os": "linux", "rootfs": rootfs}).encode(), doc.CONFIG)
+    told = {"mediaType": config.media_type, "digest": config.digest, "size": config.size}
+    raw = json.dumps({"schemaVersion": 2, "mediaType": doc.MANIFEST, "config": told, "layers": None}).encode()
+    made = put(layout, raw, doc.MANIFEST)
+    named(layout, a=made)
+    for word in ("oci:to", "oci-archive:to.tar", "docker-archive:to.saved:registry.example/a:1"):
+        done = image("copy", "oci:empty:a", word)
+        assert (done.code, done.err) == (0, "")
+        assert image("validate", done.out[0]) == (0, [], "")
+    assert Layout(here / "to").resolve().digest == made.digest
+    assert json.loads("".join(image("inspect", "oci:empty:a").out))["images"][0]["platforms"][0]["layers"] == []
+
+
 CONFIGURATIONS = {
     "no JSON": b"hello",
-    "without diff ids": b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers"}}',
+    "without a root": b'{"architecture":"amd64","os":"linux"}',
     "longer than any is read": b'{"architecture":"amd64"}' + b" " * doc.DOCUMENT_LIMIT,
 }
 

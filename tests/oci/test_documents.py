@@ -185,6 +185,23 @@ def test_what_is_no_json_says_where(raw, offset):
     assert raised.value.offset == offset
 
 
+def test_a_list_of_nothing_may_be_null_as_go_writes_it():
+    config = {"mediaType": doc.CONFIG, "digest": "sha256:" + "0" * 64, "size": 2}
+    raw = json.dumps({"schemaVersion": 2, "config": config, "layers": None}).encode()
+    assert doc.decode_manifest(raw) == doc.Manifest(config=doc.Descriptor(doc.CONFIG, config["digest"], 2), layers=())
+    assert doc.decode_index(b'{"schemaVersion":2,"manifests":null}') == doc.Index(manifests=())
+    for rootfs in (b'{"type":"layers"}', b'{"type":"layers","diff_ids":null}'):
+        raw = b'{"architecture":"amd64","os":"linux","rootfs":%b}' % rootfs
+        assert doc.decode_config(raw).rootfs.diff_ids == ()
+    for raw in (
+        b'{"schemaVersion":2}',
+        b'{"schemaVersion":2,"manifests":0}',
+        b'{"schemaVersion":2,"manifests":[null]}',
+    ):
+        with pytest.raises(UnreadableError, match="manifests"):
+            doc.decode_index(raw)
+
+
 def test_another_media_type_is_not_read():
     with pytest.raises(UnreadableError, match="neither"):
         doc.decode_document(b"{}", "text/html")
