@@ -78,11 +78,8 @@ class DockerConfig(msgspec.Struct):
 
     def entry(self, host: str) -> _Entry:
         """What stands in the file itself; the host may be spelled as an address, as docker of old did."""
-        wanted = keys_of(host)
-        for key in (*wanted, *self.auths):
-            if key in self.auths and (key in wanted or _host_in(key) in wanted):
-                return self.auths[key] or _Entry()
-        return _Entry()
+        found = (self.auths[key] for key in (*keys_of(host), *self.auths) if key in self.auths and is_of(key, host))
+        return next(found, None) or _Entry()
 
 
 def keys_of(host: str) -> tuple[str, ...]:
@@ -90,8 +87,10 @@ def keys_of(host: str) -> tuple[str, ...]:
     return (HUB_KEY, HUB, "index.docker.io") if host == HUB else (host,)
 
 
-def _host_in(key: str) -> str:
-    return key.removeprefix("https://").removeprefix("http://").partition("/")[0]
+def is_of(key: str, host: str) -> bool:
+    """Whether what stands under a key of `auths` is of a host, which may be spelled as an address."""
+    bare = key.removeprefix("https://").removeprefix("http://").partition("/")[0]
+    return key in keys_of(host) or bare in keys_of(host)
 
 
 def find_credentials(host: str, cancellation: Cancellation | None = None) -> Credentials:

@@ -21,7 +21,7 @@ from imagekit.errors import NetworkError, UsageError
 from imagekit.oci.answers import PassingError, StatusError, drain, failure
 from imagekit.oci.authorization import Authorization
 from imagekit.oci.credential_helper import Helper
-from imagekit.oci.credentials import Credentials, DockerConfig, config_place, keys_of, load_config
+from imagekit.oci.credentials import Credentials, DockerConfig, config_place, is_of, keys_of, load_config
 from imagekit.oci.hosts import load_registries
 from imagekit.oci.reference import Reference, without_account
 from imagekit.oci.registry import settle
@@ -103,20 +103,12 @@ def forget(host: str, cancellation: Cancellation | None = None) -> bool:
     if helper:
         Helper(helper, keys_of(host)[0], path, cancellation).erase()
     auths = _section(written, "auths")
-    gone = [name for name in auths if name in _spellings(host)]
+    gone = [name for name in auths if is_of(name, host)]
     for name in gone:
         del auths[name]
     if gone:
         _write(path, written)
     return bool(gone or helper)
-
-
-def _spellings(host: str) -> set[str]:
-    ends = ("", "/", "/v1/", "/v2/")
-    addresses = {
-        f"{scheme}{key}{end}" for scheme in ("", "https://", "http://") for key in keys_of(host) for end in ends
-    }
-    return addresses | set(keys_of(host))
 
 
 def _written() -> tuple[Path, DockerConfig, dict[str, Any]]:

@@ -130,6 +130,16 @@ def test_nobody_was_logged_in(place):
     assert not (place / "config.json").exists()
 
 
+@pytest.mark.parametrize("key", ["{}", "https://{}", "http://{}/", "https://{}/v1", "https://{}/v2/", "{}/team/app"])
+def test_no_account_that_commands_would_use_stays(place, key):
+    auth = {"auth": base64.b64encode(f"{ACCOUNT.username}:{ACCOUNT.password}".encode()).decode()}
+    (place / "config.json").write_text(json.dumps({"auths": {key.format(HOST): auth, "other.example": OTHER}}))
+    assert find_credentials(HOST) == ACCOUNT
+    assert forget(HOST)
+    assert not find_credentials(HOST)
+    assert config(place)["auths"] == {"other.example": OTHER}
+
+
 def test_the_hub_has_a_key_of_its_own(place):
     keep("docker.io", ACCOUNT)
     assert list(config(place)["auths"]) == ["https://index.docker.io/v1/"]
