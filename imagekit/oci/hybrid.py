@@ -28,7 +28,9 @@ SUMS = "SHA256SUMS"
 _OWN = ("oci-layout", "index.json", "manifest.json")
 _EXTRA = re.compile(r"(?!blobs/|/)(?!.*(^|/)\.{0,2}(/|$))[A-Za-z0-9._/-]{1,100}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,254}")
-"""What `org.opencontainers.image.ref.name` may be (OCI image spec, annotations.md), and any docker reference is."""
+"""What `org.opencontainers.image.ref.name` may be (OCI image spec, annotations.md)."""
+_TAG = re.compile(r"(?:\[[0-9a-fA-F:]{2,39}\]|[A-Za-z0-9])[A-Za-z0-9._:/@+-]{0,254}")
+"""What any docker reference is: its host may be an IPv6 address."""
 
 
 class Hybrid(msgspec.Struct, frozen=True):
@@ -111,9 +113,9 @@ def _check_names(images: Sequence[NamedImage], extra_files: Mapping[str, bytes])
     for kind, given in (("name", names), ("tag", tags)):
         for one in sorted({one for one in given if given.count(one) > 1}):
             raise UsageError(f"two images have the {kind} {one!r}", hint="put them into two tars, or rename one")
-    for name in (*names, *tags):
-        if not _NAME.fullmatch(name):
-            raise UsageError(f"{name!r} cannot be the name of an image", hint="use letters, digits and . _ : / @ + -")
+    wrong = [name for given, kind in ((names, _NAME), (tags, _TAG)) for name in given if not kind.fullmatch(name)]
+    if wrong:
+        raise UsageError(f"{wrong[0]!r} cannot be the name of an image", hint="use letters, digits and . _ : / @ + -")
     for path in extra_files:
         if not _EXTRA.fullmatch(path) or path in _OWN or path.startswith(SUMS):
             raise UsageError(f"{path!r} cannot be an extra file of the tar")

@@ -245,7 +245,14 @@ def test_an_image_without_any_name_has_none_for_any_reader() -> None:
     assert [one["RepoTags"] for one in json.loads(member(content, "manifest.json"))] == [[]]
 
 
-@pytest.mark.parametrize("name", ["a b", "a\nb", "-rf", "ünï", "a" * 256, "$(id)"])
+def test_a_registry_may_be_named_by_its_ipv6_address() -> None:
+    store = Memory()
+    tag = "[2001:db8::1]:5000/team/app:1"
+    content = tar_of(store, [NamedImage(image(store), "1", (tag,))])
+    assert [one["RepoTags"] for one in json.loads(member(content, "manifest.json"))] == [[tag]]
+
+
+@pytest.mark.parametrize("name", ["a b", "a\nb", "[::1", "[x]/a", "-rf", "ünï", "a" * 256, "$(id)"])
 def test_names_that_no_tool_could_say(name: str) -> None:
     store = Memory()
     for named in (NamedImage(image(store), name), NamedImage(image(store), "app", (name,))):
