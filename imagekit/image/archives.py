@@ -82,7 +82,7 @@ def write_archive(
     """
     chosen = spec.format_for(system)
     path = folder / f"{_checked(name, spec)}.{chosen}"
-    entries = tuple(map(with_digest, (program, *_beside(spec, root))))
+    entries = tuple(map(with_digest, (program, *beside(spec, root))))
     identity = ["archive", _packer(chosen), created, [identity_of(entry) for entry in entries]]
     try:
         digest, size = cache.file(path, identity, lambda stream: _pack(stream, chosen, entries, created))
@@ -119,8 +119,11 @@ def _pack(stream: BinaryIO, chosen: Format, entries: tuple[Entry, ...], created:
     return write_tar(stream, entries, mtime=created, compression=_COMPRESSION)
 
 
-def _beside(spec: ArchiveSpec, root: Path) -> tuple[Entry, ...]:
-    """What lies beside the program, each at its path in the project: 0644, or 0755 for what its owner may run."""
+def beside(spec: ArchiveSpec, root: Path) -> tuple[Entry, ...]:
+    """What lies beside the program, each at its path in the project: 0644, or 0755 for what its owner may run.
+
+    Raises `ConfigError` for a plain path that is not there.
+    """
     found: dict[str, Entry] = {}
     for pattern in spec.files:
         if is_glob(pattern) and not matches(root, pattern):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from imagekit.content import Digest
 from imagekit.image.bases import bring, image_for, layers_of, open_layout
 from imagekit.oci.blobs import BlobStore
 from imagekit.oci.layers import Layer
@@ -23,3 +24,9 @@ def added_layers(add: str, root: Path, platform: Platform, store: BlobStore) -> 
     layers = layers_of(image_for(layout, layout.resolve(name), platform, add), add)
     bring(layers, layout, store)
     return layers
+
+
+def added_digest(add: str, root: Path) -> Digest:
+    """The digest of the image or index that `add` names now: all that decides what is added."""
+    layout, name = open_layout(add, root)
+    return layout.resolve(name).digest

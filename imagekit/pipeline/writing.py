@@ -14,10 +14,14 @@ from imagekit.audit.judge import Report
 from imagekit.audit.report import audit_json
 from imagekit.cancellation import Cancellation
 from imagekit.content import Digest, canonical_json, digest_of, hash_file, hex_of
-from imagekit.image import rootfs
+from imagekit.image import files, rootfs
+from imagekit.image.archives import beside
 from imagekit.image.assemble import compression_of
-from imagekit.image.files import matches
-from imagekit.image.recipe import CertificateSetting, Recipe
+from imagekit.image.kept import identity_of, with_digest
+from imagekit.image.recipe import Piece, Recipe, setting_of
+from imagekit.image.shipped import chosen
+from imagekit.image.variants import added_digest
+from imagekit.oci.layers import Entry
 from imagekit.pipeline import attesting
 from imagekit.pipeline.foundation import Foundations
 from imagekit.pipeline.ground import Ground
@@ -25,6 +29,7 @@ from imagekit.pipeline.parts import config_digest
 from imagekit.pipeline.remembering import recall, remember
 from imagekit.pipeline.shipping import Passed, Shipped, ship
 from imagekit.pipeline.sums import SUMS, listed_in, sums_in
+from imagekit.platform import Platform
 from imagekit.staging import GITIGNORE, staged
 from imagekit.workers import Workers
 
@@ -70,33 +75,41 @@ def _fingerprint(ground: Ground, passed: Sequence[Passed], report: Report, found
         [(recipe, compression_of(recipe).identity) for recipe in ground.images],
         [(one.inspected.artifact.digest, one.ready.toolchain, one.ready.mode, one.asked) for one in passed],
         digest_of(audit_json(report)),
-        sorted(_packed_files(ground)),
+        list(_packed(ground, passed)),
         rootfs.sources_digest(),
         foundations.digests,
     ]
     return digest_of(canonical_json(said))
 
 
-def _packed_files(ground: Ground) -> Iterator[tuple[str, str, int]]:
-    """Every file of the project that goes into an image or an archive: its path, digest and mode."""
-    patterns = [pattern for spec in ground.archives for pattern in spec.files]
-    patterns += [pattern for recipe in ground.images for pattern in _patterns(recipe)]
-    for pattern in dict.fromkeys(patterns):
-        for found in matches(ground.root, pattern):
-            for path in sorted(found.rglob("*")) if found.is_dir() else [found]:
-                if path.is_file():
-                    yield str(path), hash_file(path)[0], path.stat().st_mode
+def _packed(ground: Ground, passed: Sequence[Passed]) -> Iterator[list[Any]]:
+    """Everything of the disk that goes into an image or an archive: each entry as it is packed, each variant by digest.
+
+    Raises as packing does.
+    """
+    platforms: dict[str, list[Platform]] = {}
+    for one in passed:
+        platforms.setdefault(one.ready.target.build, []).append(one.ready.target.platform)
+    for spec in ground.archives:
+        if spec.build in platforms:
+            yield _identities(beside(spec, ground.root))
+    for recipe in ground.images:
+        if recipe.build in platforms and chosen(recipe, platforms[recipe.build]):
+            yield from map(_identities, _own_pieces(recipe, ground.root))
+            yield from (_identities(files.entries_of(ground.root, rule)) for rule in recipe.rootfs.files)
+            yield [added_digest(variant.add, ground.root) for variant in recipe.variants.values()]
 
 
-def _patterns(recipe: Recipe) -> Iterator[str]:
-    yield from (rule.source for rule in recipe.rootfs.files)
-    yield from (variant.add.removeprefix("oci:").rpartition(":")[0] for variant in recipe.variants.values())
-    yield from (variant.add.removeprefix("oci:") for variant in recipe.variants.values())
-    for setting in (recipe.rootfs.ca, recipe.rootfs.tzdata, recipe.rootfs.users):
-        if isinstance(setting, CertificateSetting):
-            yield from setting.extra
-        elif isinstance(setting, str) and setting != "auto":
-            yield setting
+def _identities(entries: Sequence[Entry]) -> list[Any]:
+    return [identity_of(with_digest(entry)) for entry in entries]
+
+
+def _own_pieces(recipe: Recipe, root: Path) -> Iterator[tuple[Entry, ...]]:
+    """The pieces that are made from the user's files; `rootfs.sources_digest` stands for the others."""
+    for piece in Piece:
+        setting = setting_of(recipe, piece)
+        if setting not in (True, False, "auto") or (setting is True and piece is Piece.NSSWITCH):
+            yield rootfs.entries_of(recipe, piece, root)
 
 
 def _is_whole(ground: Ground, shipped: Shipped, cancellation: Cancellation) -> bool:

@@ -5,8 +5,37 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import msgspec
 import pytest
+
+from imagekit.oci.blobs import put
+from imagekit.oci.documents import CONFIG, INDEX, MANIFEST, ImageConfig, Index, Manifest, PlatformObject, RootFS, encode
+from imagekit.oci.layers import Entry, write_layer
+from imagekit.oci.store import Layout
+
+CHANGING = """version: 1
+builds: [{{id: app, main: ., platforms: [linux/amd64]}}]
+images:
+  - id: app
+    build: app
+    rootfs: {{users: "{users}", files: [{{from: web/, to: /srv/}}]}}
+    variants: {{debug: {{add: "oci:{layout}:x"}}}}
+"""
+
+
+def added_layout(place: Path, content: bytes) -> None:
+    """An image of one file for linux/amd64 in a layout that may be there already."""
+    layout = Layout.create(place)
+    layer = write_layer(layout, [Entry("debug", content=content)], mtime=0)
+    config = ImageConfig(os="linux", architecture="amd64", rootfs=RootFS(diff_ids=(layer.diff_id,)))
+    manifest = Manifest(config=put(layout, encode(config), CONFIG), layers=(layer.descriptor,))
+    platform = PlatformObject(os="linux", architecture="amd64")
+    index = put(layout, encode(Index(manifests=(put(layout, encode(manifest), MANIFEST, platform=platform),))), INDEX)
+    layout.set_index(
+        Index(manifests=(msgspec.structs.replace(index, annotations={"org.opencontainers.image.ref.name": "x"}),))
+    )
 
 
 @pytest.mark.parametrize("fixture", ["hello", "sqlite"])
@@ -61,3 +90,39 @@ def test_a_module_without_a_repository(module, imagekit):
     place = module("hello", git=False)
     done = imagekit("build", "--config", "imagekit.yaml", cwd=place, SOURCE_DATE_EPOCH="1700000000")
     assert done.returncode == 0, done.stderr
+
+
+def test_every_file_that_is_packed_is_looked_at_again(project, imagekit, tmp_path):
+    """Behind a link to a folder, under an absolute path, in a variant's layout, and a folder without files."""
+    place = project(
+        {
+            "go.mod": "module example.org/app\n\ngo 1.24\n",
+            "main.go": "package main\n\nfunc main() {}\n",
+            "shared/page": "one\n",
+            "web/own": "own\n",
+            "imagekit.yaml": CHANGING.format(users=tmp_path / "users", layout=tmp_path / "layout"),
+        }
+    )
+    (place / "web/shared").symlink_to("../shared")
+    (tmp_path / "users").mkdir()
+    for name in ("passwd", "group"):
+        (tmp_path / "users" / name).write_text("root:x:0:\n")
+    added_layout(tmp_path / "layout", b"one")
+
+    def printed() -> str:
+        done = imagekit("build", cwd=place)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    (place / "shared/page").write_text("two\n")
+    seen = [printed(), printed()]
+    assert seen[0] == seen[1]
+    for change in (
+        lambda: (place / "shared/page").write_text("three\n"),
+        lambda: (place / "web/empty").mkdir(),
+        lambda: (tmp_path / "users/passwd").write_text("root:x:0:0:root:/:\n"),
+        lambda: added_layout(tmp_path / "layout", b"two"),
+    ):
+        change()
+        seen.append(printed())
+    assert len(set(seen)) == 5
