@@ -144,10 +144,11 @@ def _platform(
     """The image of one platform, and the strata below its program."""
     base = common.bases.get(platform)
     decided = without_provided(common.recipe, decide(common.recipe, program.needs), base)
-    below = strata(common.recipe, decided, common.root, base.standing.folders if base else {})
+    standing = base.standing.entries if base else {}
+    below = strata(common.recipe, decided, common.root, standing)
     layers = [
         (cache.layer(store, stratum.entries, mtime=MTIME, compression=common.compression), _history(common, stratum))
-        for stratum in (*below, program_stratum(common.recipe, program, below))
+        for stratum in (*below, program_stratum(common.recipe, program, below, standing))
     ]
     layers += _variant(store, common, platform)
     config = put(store, encode(_config(common, platform, base, layers)), CONFIG)

@@ -42,10 +42,11 @@ _AT = {Piece.CA: CERTIFICATES, Piece.TZDATA: ZONES, Piece.USERS: "etc/passwd", P
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """What stands in the merged layers of a base: paths without a leading slash; folders with mode and owner."""
+    """What stands in the merged layers of a base, by path without a leading slash: folders with mode and owner, links
+    with their target, everything else as a file.
+    """
 
-    paths: frozenset[str]
-    folders: dict[str, Entry]
+    entries: dict[str, Entry]
 
 
 class Base(msgspec.Struct, frozen=True):
@@ -140,7 +141,7 @@ def without_provided(recipe: Recipe, decided: Sequence[Need], base: Base | None)
 
 
 def _unless_there(recipe: Recipe, need: Need, base: Base | None) -> Need:
-    there = base is not None and (_AT.get(need.piece, "tmp") in base.standing.paths)
+    there = base is not None and (_AT.get(need.piece, "tmp") in base.standing.entries)
     if base is None or not there or not need.needed or setting_of(recipe, need.piece) != "auto":
         return need
     return Need(need.piece, False, f"{base.name} has /{_AT.get(need.piece, 'tmp')}")

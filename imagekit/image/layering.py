@@ -14,6 +14,7 @@ from imagekit.image import files, rootfs
 from imagekit.image.recipe import Recipe
 from imagekit.image.shipped import Program
 from imagekit.oci.layers import Entry, parents
+from imagekit.text import line
 
 _TMP = Entry("tmp", "dir", 0o1777)
 
@@ -27,14 +28,15 @@ class Stratum(msgspec.Struct, frozen=True):
 
 
 def strata(
-    recipe: Recipe, decided: tuple[Need, ...], root: Path, folders: Mapping[str, Entry] = MappingProxyType({})
+    recipe: Recipe, decided: tuple[Need, ...], root: Path, standing: Mapping[str, Entry] = MappingProxyType({})
 ) -> tuple[Stratum, ...]:
     """The pieces that were decided on, in the order of `Piece`, then one layer for each rule of `rootfs.files`.
 
-    `folders` are those of the base. A folder that a lower layer gave a mode and an owner keeps them in the layers
-    above. Raises `ConfigError` if a path is a folder in one layer and a file in another.
+    `standing` is what the base holds, by path. A folder that a lower layer gave a mode and an owner keeps them in the
+    layers above. Raises `ConfigError` if a path is a folder in one layer and something else in another: an engine would
+    take away what is below.
     """
-    known: dict[str, Entry] = {_TMP.path: _TMP, **folders}
+    known: dict[str, Entry] = {_TMP.path: _TMP, **standing}
     return tuple(_on_top_of(known, stratum) for stratum in _plain(recipe, decided, root))
 
 
@@ -51,19 +53,37 @@ def _on_top_of(known: dict[str, Entry], stratum: Stratum) -> Stratum:
     """The stratum with every folder it passes through as the layers below it left that folder; `known` learns of it."""
     own = {entry.path: entry for entry in stratum.entries}
     for path in sorted({parent for entry in stratum.entries for parent in parents(entry.path)} - set(own)):
-        own[path] = known.get(path, Entry(path, "dir", 0o755))
+        below = known.get(path)
+        own[path] = below if below is not None and below.kind == "dir" else Entry(path, "dir", 0o755)
     for path, entry in own.items():
-        if path in known and known[path].kind != entry.kind:
-            raise ConfigError(
-                f"/{path} is a {known[path].kind} in one layer and a {entry.kind} in the layer of {stratum.why}",
-                hint="send the files to another folder by rootfs.files",
-            )
+        if path in known and (known[path].kind == "dir") != (entry.kind == "dir"):
+            raise _covered(known[path], entry, stratum)
     known.update(own)
     return msgspec.structs.replace(stratum, entries=tuple(own[path] for path in sorted(own)))
 
 
-def program_stratum(recipe: Recipe, program: Program, below: Iterable[Stratum]) -> Stratum:
-    """The layer of the program: `/<name>`, 0555, root's. Raises `ConfigError` if another layer has that path."""
+def _covered(below: Entry, entry: Entry, stratum: Stratum) -> ConfigError:
+    """An engine puts a folder in the place of a link, and a file in that of a folder with all that is in it."""
+    names = {"dir": "a folder", "file": "a file", "link": f"a link to {line(below.target)}"}
+    was, becomes = names[below.kind], names[entry.kind]
+    return ConfigError(
+        f"/{line(entry.path)} is {was} in one layer and {becomes} in the layer of {stratum.why}",
+        hint="send the files to another folder by rootfs.files, or leave a piece out that the base has: `false`",
+    )
+
+
+def program_stratum(
+    recipe: Recipe, program: Program, below: Iterable[Stratum], standing: Mapping[str, Entry] = MappingProxyType({})
+) -> Stratum:
+    """The layer of the program: `/<name>`, 0555, root's.
+
+    Raises `ConfigError` if another layer of ours has that path, or the base, of which `standing` tells, a folder.
+    """
+    if program.name in standing and standing[program.name].kind == "dir":
+        raise ConfigError(
+            f"images/{recipe.id}: {recipe.base} has a folder /{program.name}, where the program belongs",
+            hint="give the build another id: the program is called by it",
+        )
     if any(entry.path == program.name for stratum in below for entry in stratum.entries):
         raise ConfigError(
             f"images/{recipe.id}: rootfs.files puts something at /{program.name}, where the program belongs",

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 import imagekit
-from imagekit.audit.subjects.layers import Content, read_layer
+from imagekit.audit.subjects.layers import Content, Place, read_layer
 from imagekit.audit.subjects.merging import merged
 from imagekit.audit.subjects.program import Wishes
 from imagekit.audit.subjects.unpacking import Image, Unpacked
@@ -24,7 +24,7 @@ from imagekit.image.recipe import Recipe
 from imagekit.image.shipped import chosen, shipped_platform
 from imagekit.oci.blobs import BlobReader, MissingBlobError, read_verified
 from imagekit.oci.documents import DOCUMENT_LIMIT, INDEX, MANIFEST, Descriptor
-from imagekit.oci.headers import FOLDER
+from imagekit.oci.headers import FOLDER, LINK
 from imagekit.oci.layers import Entry
 from imagekit.oci.reference import Reference
 from imagekit.oci.store import Layout
@@ -173,7 +173,10 @@ def _described(layout: Layout, digest: Digest) -> Descriptor:
 
 def _standing(contents: Sequence[Content]) -> Standing:
     places = {path.lstrip("/"): place for path, place in merged(contents).items() if path != "/"}
-    folders = {
-        path: Entry(path, "dir", place.mode, *place.owner) for path, place in places.items() if place.kind == FOLDER
-    }
-    return Standing(frozenset(places), folders)
+    return Standing({path: _entry(path, place) for path, place in places.items()})
+
+
+def _entry(path: str, place: Place) -> Entry:
+    if place.kind == FOLDER:
+        return Entry(path, "dir", place.mode, *place.owner)
+    return Entry(path, "link", target=place.target) if place.kind == LINK else Entry(path)

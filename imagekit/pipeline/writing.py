@@ -11,6 +11,7 @@ import msgspec
 
 import imagekit
 from imagekit.audit.judge import Report
+from imagekit.audit.needs import Piece
 from imagekit.audit.report import audit_json
 from imagekit.cancellation import Cancellation
 from imagekit.content import Digest, canonical_json, digest_of, hash_file, hex_of
@@ -18,7 +19,7 @@ from imagekit.image import files, rootfs
 from imagekit.image.archives import beside
 from imagekit.image.assemble import compression_of
 from imagekit.image.kept import identity_of, with_digest
-from imagekit.image.recipe import Piece, Recipe, setting_of
+from imagekit.image.recipe import Recipe, setting_of
 from imagekit.image.shipped import chosen
 from imagekit.image.variants import added_digest
 from imagekit.oci.layers import Entry

@@ -8,7 +8,7 @@ import pytest
 from imagekit.audit.needs import Need, Piece
 from imagekit.errors import ConfigError, UnreadableError
 from imagekit.image.bases import Base, Standing, image_for, inherited, layers_of, without_provided
-from imagekit.image.layering import strata
+from imagekit.image.layering import program_stratum, strata
 from imagekit.image.recipe import FileRule, Recipe, RootFilesystem, mistakes
 from imagekit.oci.documents import Healthcheck, RuntimeConfig
 from imagekit.oci.layers import Entry
@@ -24,7 +24,15 @@ def base(tmp_path, image) -> Base:
     layout = Layout.create(tmp_path / "layout", durable=False)
     made = image(layout, Recipe(id="base", build="app"))
     found = image_for(layout, made.index, Platform.parse("linux/amd64"), "oci:base")
-    standing = Standing(frozenset({"etc/passwd", "srv"}), {"srv": Entry("srv", "dir", 0o750, 7, 8)})
+    standing = Standing(
+        {
+            "etc/passwd": Entry("etc/passwd"),
+            "srv": Entry("srv", "dir", 0o750, 7, 8),
+            "lib": Entry("lib", "link", target="usr/lib"),
+            "conf": Entry("conf"),
+            "app": Entry("app", "dir", 0o755),
+        }
+    )
     return Base("oci:base", "imagekit-base", found, layers_of(found, "oci:base"), standing)
 
 
@@ -44,9 +52,38 @@ def test_a_piece_that_was_asked_for_lies_over_that_of_the_base(base: Base) -> No
 def test_a_folder_of_the_base_keeps_its_mode_and_owner(base: Base, tmp_path) -> None:
     (tmp_path / "page").write_text("x")
     recipe = msgspec.structs.replace(RECIPE, rootfs=RootFilesystem(files=(FileRule("page", "/srv/"),)))
-    [stratum] = strata(recipe, (), tmp_path, base.standing.folders)
+    [stratum] = strata(recipe, (), tmp_path, base.standing.entries)
     [folder] = [entry for entry in stratum.entries if entry.path == "srv"]
     assert (folder.mode, folder.uid, folder.gid) == (0o750, 7, 8)
+
+
+@pytest.mark.parametrize(
+    ("to", "said"),
+    [
+        ("/lib/page", "/lib is a link to usr/lib in one layer and a folder in the layer of page to /lib/page"),
+        ("/conf/page", "/conf is a file in one layer and a folder"),
+        ("/srv", "/srv is a folder in one layer and a file"),
+    ],
+)
+def test_nothing_of_the_base_is_replaced_by_another_kind(base: Base, tmp_path, to: str, said: str) -> None:
+    """Engines would take the base's libraries away with its `/lib -> usr/lib`."""
+    (tmp_path / "page").write_text("x")
+    recipe = msgspec.structs.replace(RECIPE, rootfs=RootFilesystem(files=(FileRule("page", to),)))
+    with pytest.raises(ConfigError, match=said):
+        strata(recipe, (), tmp_path, base.standing.entries)
+
+
+def test_a_file_lies_over_a_file_or_link_of_the_base(base: Base, tmp_path) -> None:
+    (tmp_path / "page").write_text("x")
+    rules = (FileRule("page", "/lib"), FileRule("page", "/conf"))
+    recipe = msgspec.structs.replace(RECIPE, rootfs=RootFilesystem(files=rules))
+    paths = [entry.path for stratum in strata(recipe, (), tmp_path, base.standing.entries) for entry in stratum.entries]
+    assert paths == ["lib", "conf"]
+
+
+def test_the_program_takes_no_folder_of_the_base_away(base: Base, program) -> None:
+    with pytest.raises(ConfigError, match="oci:base has a folder /app, where the program belongs"):
+        program_stratum(RECIPE, program("linux/amd64"), (), base.standing.entries)
 
 
 def test_what_a_dockerfile_would_inherit_is_inherited_and_no_command() -> None:
