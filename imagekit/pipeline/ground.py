@@ -74,6 +74,12 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
         """Where dist/ goes: `--output`, else the configuration's, relative to the working directory."""
         return self.request.output or Path(self.config.output)
 
+    @property
+    def output_inside(self) -> str:
+        """The same seen from the project's folder, as Dockerfiles spell it; only its name for one that is elsewhere."""
+        output, root = self.output.parent.resolve() / self.output.name, self.root.resolve()
+        return output.relative_to(root).as_posix() if output.is_relative_to(root) else output.name
+
     def fill_for(self, target: Target, text: str) -> str:
         """A template filled for one target."""
         return fill(text, self.context, Cell.of(target))

@@ -234,8 +234,10 @@ def _archives(ground: Ground, passed: Sequence[Passed], folder: Path, cache: Lay
 
 
 def _docker(
-    ground: Ground, passed: Sequence[Passed], images: Sequence[Packed], folder: Path, cache: LayerCache
+    ground: Ground, passed: Sequence[Passed], every: Sequence[Packed], folder: Path, cache: LayerCache
 ) -> Iterator[Listed]:
+    """What docker builds the images from; not their variants, whose added layers no Dockerfile can name."""
+    images = [image for image in every if image.assembled.name == image.recipe.id]
     for image in images:
         name = image.assembled.name
         if image.assembled.tree:
@@ -289,6 +291,6 @@ def _from_source(ground: Ground, passed: Sequence[Passed], image: Packed, cache:
         image.assembled,
         steps,
         go_version=compiled[0].toolchain,
-        output=ground.output.name,
+        output=ground.output_inside,
         cache=cache,
     )

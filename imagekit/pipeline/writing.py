@@ -70,7 +70,7 @@ def _fingerprint(ground: Ground, passed: Sequence[Passed], report: Report, found
         ground.request.tags,
         ground.context,
         ground.created,
-        ground.output.name,
+        ground.output_inside,
         ground.git.remote if ground.git else "",
         [msgspec.structs.replace(target, origins=()) for target in ground.targets],
         [(recipe, compression_of(recipe).identity) for recipe in ground.images],

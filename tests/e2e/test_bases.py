@@ -229,3 +229,21 @@ def test_a_lock_that_is_none_is_refused_by_its_name(app: Callable[..., Path], im
     done = imagekit("build", cwd=place)
     assert done.returncode == 2
     assert "imagekit.lock cannot be read: 'latest' is not a sha256 digest" in done.stderr
+
+
+def test_a_dockerfile_that_compiles_finds_the_output_where_it_is(app: Callable[..., Path], imagekit: Imagekit) -> None:
+    """A variant, whose added layers no Dockerfile can name, has none."""
+    place = app()
+    config = place / "imagekit.yaml"
+    config.write_text(
+        config.read_text().replace("archives: []", '    variants: {debug: {add: "oci:../base"}}\noutput: out/dist')
+    )
+    done = imagekit("build", cwd=place)
+    assert done.returncode == 0, done.stderr
+    dist = place / "out/dist"
+    source = (dist / "Dockerfile.app.source").read_text()
+    assert 'ADD ["out/dist/rootfs/app.tar", "/"]' in source
+    assert '-f "out/dist/Dockerfile.app.source" .' in source
+    assert sorted(path.name for path in dist.glob("Dockerfile.*")) == ["Dockerfile.app", "Dockerfile.app.source"]
+    assert [path.name for path in (dist / "rootfs").iterdir()] == ["app.tar"]
+    assert "debug" not in (dist / "docker-bake.hcl").read_text()
