@@ -98,7 +98,7 @@ def _order(
         )
     arch.check(target.platform, settings.toolchain.goroot, where=f"{target.id} ({target.origin('platforms')})")
     folder = folder_of(cache_dir.absolute(), settings.directory, chosen, target, "" if strip is None else "unstripped")
-    stamped = vcs.repository_of(settings.directory) is not None if main.buildvcs is None else main.buildvcs
+    stamped = vcs.is_stamped(settings.directory) if main.buildvcs is None else main.buildvcs
     return _Order(
         target=target,
         package=chosen,

@@ -29,7 +29,7 @@ from imagekit.golang.arguments import gcflags, join_quoted, mod_mode, selecting
 from imagekit.golang.environments import compile_environment
 from imagekit.golang.settings import GoSettings
 from imagekit.golang.toolchain import find
-from imagekit.golang.vcs import repository_of
+from imagekit.golang.vcs import is_stamped
 from imagekit.targets.target import Cgo, Target
 
 _LEFT_OUT = frozenset(
@@ -77,7 +77,7 @@ def exported_environment(settings: GoSettings, target: Target, *, cache_dir: Pat
 def goflags(settings: GoSettings, target: Target) -> str:
     """The arguments of `go build` that decide what is compiled and how, as GOFLAGS spells them."""
     chosen = selecting(target, mod_mode(settings))
-    stamped = repository_of(settings.directory) is not None
+    stamped = is_stamped(settings.directory)
     linker = [*target.ldflags.flags, *(zig.LINK_FLAGS if target.cgo is Cgo.STATIC else ())]
     where = f"{target.id} (ldflags, {target.origin('ldflags')})"
     words = [

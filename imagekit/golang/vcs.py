@@ -36,6 +36,16 @@ def repository_of(directory: Path) -> Repository | None:
     return None
 
 
+def is_stamped(directory: Path) -> bool:
+    """Whether Go stamps the nearest working copy into what it builds in a folder.
+
+    Where `.git` is a file, as in git's worktrees and submodules, it does not: it would pass over that folder and stamp
+    the repository around it, if there is one (cmd/go/internal/vcs, isVCSRoot).
+    """
+    repository = repository_of(directory)
+    return repository is not None and (repository.program != "git" or (repository.root / ".git").is_dir())
+
+
 def explain(directory: Path, env: Mapping[str, str], cancellation: Cancellation | None = None) -> ToolError:
     """Why Go could not read the version-control state of `directory`, in the version-control program's own words.
 

@@ -32,7 +32,7 @@ from imagekit.source.checkout import Wanted, check_out, holds
 from imagekit.source.git import find_root
 from imagekit.targets.target import Cgo
 from imagekit.text import line
-from imagekit.trust.provenance import Parameters, Provenance, Source
+from imagekit.trust.provenance import Provenance, Source
 from imagekit.unfinished import temporary_folder
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def rebuild(order: Order, cancellation: Cancellation) -> Generator[Event, None, 
         raise UsageError(f"{order.output} holds what is to be rebuilt", hint="name another folder with --output")
     with temporary_folder("imagekit-rebuild-") as place:
         yield Phase("checking out the source")
-        folder = _source(recorded.provenance.parameters, order, place / "source", cancellation)
+        folder = _source(recorded.provenance, order, place / "source", cancellation)
         ground = _ground(recorded, order, place, folder, cancellation)
         _require_allowed(ground, order.allowed)
         fetched = yield from fetch(ground, cancellation)
@@ -122,8 +122,9 @@ def _require_possible(recorded: Recorded) -> None:
         )
 
 
-def _source(parameters: Parameters, order: Order, tree: Path, cancellation: Cancellation) -> Path:
+def _source(provenance: Provenance, order: Order, tree: Path, cancellation: Cancellation) -> Path:
     """The folder to build in: the commit's, or, for published modules alone, one with nothing but the configuration."""
+    parameters = provenance.parameters
     config, source = parameters.config, parameters.source
     if config is not None and Path(config.name).name != config.name:
         raise UnreadableError(f"{line(config.name)!r} is not the name of a file")
@@ -134,7 +135,9 @@ def _source(parameters: Parameters, order: Order, tree: Path, cancellation: Canc
         pinned = {name: Reference.parse(reference).digest for name, reference in parameters.bases.items()}
         locks.write(tree, locks.Lock(bases={name: digest for name, digest in pinned.items() if digest}))
         return tree
-    wanted = Wanted(source.commit, source.branch, source.short, source.uri.removeprefix("git+"), source.tags)
+    remote = source.uri.removeprefix("git+")
+    linked = not any(target.get("vcs", True) for target in provenance.settings.targets if "@" not in target["main"])
+    wanted = Wanted(source.commit, source.branch, source.short, remote, source.tags, linked)
     origin = _origin(source, order.source, cancellation)
     check_out(origin, wanted, tree, env=os.environ, cancellation=cancellation)
     folder = (tree / parameters.folder).resolve()

@@ -14,7 +14,7 @@ from imagekit.golang import modules, published
 from imagekit.golang.arguments import mod_mode
 from imagekit.golang.environments import fetch_environment
 from imagekit.golang.settings import GoSettings
-from imagekit.golang.vcs import repository_of
+from imagekit.golang.vcs import is_stamped, repository_of
 from imagekit.pipeline.ground import Ground, settings_in
 from imagekit.pipeline.ready import Ready
 from imagekit.source import gosum, sumdb, vendored
@@ -89,8 +89,8 @@ def _local(
     files = modules.read_files(settings.values)
     mode = mod_mode(settings)
     found = _check_modules(ground, settings, files, mode, cancellation)
-    stamped = repository_of(settings.directory) is not None
-    found += [weak for weak in _of_settings(ground, settings, files, mode) if stamped or weak.rule != "dirty-tree"]
+    around = repository_of(settings.directory) is not None
+    found += [weak for weak in _of_settings(ground, settings, files, mode) if around or weak.rule != "dirty-tree"]
     module = next((mod for mod in files.mods if mod.path == settings.go_mod), files.mods[0])
     ready = [
         Ready(
@@ -100,7 +100,7 @@ def _local(
             package=target.main,
             import_path=_import_path(module.module, module.path.parent, settings.directory, target.main),
             mode=mode,
-            buildvcs=stamped,
+            buildvcs=is_stamped(settings.directory),
             module=GoModule(module.module, ""),
         )
         for target in targets

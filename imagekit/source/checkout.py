@@ -32,6 +32,8 @@ class Wanted(msgspec.Struct, frozen=True):
     short: str = ""
     remote: str = ""
     tags: dict[str, str] = {}
+    linked: bool = False
+    """Whether `.git` was a file that leads to the repository, as in a worktree: Go stamps no commit there."""
 
 
 def check_out(
@@ -62,9 +64,17 @@ def check_out(
             )
         return done.stdout
 
-    do("init", "-q", "--template=", f"--object-format={'sha256' if len(wanted.commit) == 64 else 'sha1'}")
+    own = place.with_name(f"{place.name}.git") if wanted.linked else place / ".git"
+    form = "sha256" if len(wanted.commit) == 64 else "sha1"
     do(
-        *("fetch", "-q", "--no-tags", "--no-recurse-submodules", "--no-auto-gc"),
+        "init",
+        "-q",
+        "--template=",
+        f"--object-format={form}",
+        *([f"--separate-git-dir={own}"] if wanted.linked else []),
+    )
+    do(
+        *("fetch", "-q", "--no-tags", "--no-recurse-submodules", "--no-auto-gc", "--update-shallow"),
         *("--", address, f"+{wanted.commit}:refs/imagekit/wanted"),
         hint="name a clone that has it with --source DIR",
     )
@@ -75,7 +85,7 @@ def check_out(
     do("update-ref", "-d", "refs/imagekit/wanted")
     if do("rev-parse", "HEAD").decode().strip() != wanted.commit:
         raise ToolError(f"git checked out another commit than {wanted.commit}", hint="run the command again")
-    (place / ".git/FETCH_HEAD").unlink(missing_ok=True)
+    (own / "FETCH_HEAD").unlink(missing_ok=True)
 
 
 def _settings(wanted: Wanted) -> Sequence[Sequence[str]]:

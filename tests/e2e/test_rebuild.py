@@ -87,6 +87,23 @@ def test_the_same_image_comes_out_wherever_the_repository_went_meanwhile(
     assert ran.stderr.endswith(" main 77 from the commit\n")
 
 
+@pytest.mark.parametrize(
+    "made", [("worktree", "add", "-qb", "side"), ("clone", "-q", "--depth", "1")], ids=lambda w: w[0]
+)
+def test_a_worktree_and_a_shallow_clone_are_sources_too(
+    project: Project, imagekit: Imagekit, tmp_path: Path, made: tuple[str, ...]
+) -> None:
+    place = project(FILES)
+    (place / "web/page").write_text("second\n")
+    git(place, "commit", "-qam", "second")
+    other = tmp_path / "other"
+    git(place, *made, *([place.as_uri()] if made[0] == "clone" else []), str(other))
+    line = built(other, imagekit)
+    done = imagekit("rebuild", IMAGE, cwd=other)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == line
+
+
 def test_a_file_that_no_commit_has_is_found_out(project: Project, imagekit: Imagekit) -> None:
     place = project(FILES)
     (place / "local.go").write_text(LOCAL)

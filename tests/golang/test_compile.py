@@ -313,6 +313,18 @@ def test_the_repository_is_stamped_clean_and_dirty(
     assert (folder / ".git" / "index").stat() == index
 
 
+def test_nothing_is_stamped_where_go_does_not_see_the_repository(
+    build: Build, module: MakeModule, target: Make, go: Toolchain
+) -> None:
+    """In a worktree `.git` is a file; Go would stamp the commit of the repository around it."""
+    around = module()
+    git(around, "init", "-q")
+    git(around, "add", ".")
+    git(around, "commit", "-q", "-m", "one")
+    git(around, "worktree", "add", "-q", "inside")
+    assert "vcs" not in build_info(go, build(around / "inside", target()).path)
+
+
 def test_the_user_s_git_settings_count(
     build: Build, module: MakeModule, target: Make, go: Toolchain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

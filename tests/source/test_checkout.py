@@ -6,6 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from imagekit.cancellation import Cancellation
@@ -86,6 +87,26 @@ def test_a_detached_head_stays_one(repository: Path, tmp_path: Path) -> None:
     check_out(repository, wanted(before), tmp_path / "again", env=os.environ, cancellation=Cancellation())
     assert state(tmp_path / "again").branch == ""
     assert state(tmp_path / "again").tags == {"v0.1.0": before.commit}
+
+
+def test_a_shallow_clone_has_its_commit(repository: Path, tmp_path: Path) -> None:
+    """A CI job's clone has no parents to give; the checkout is as shallow."""
+    run_git(tmp_path, "clone", "-q", "--depth", "1", repository.as_uri(), "shallow")
+    before = state(tmp_path / "shallow")
+    place = tmp_path / "again"
+    check_out(tmp_path / "shallow", wanted(before), place, env=os.environ, cancellation=Cancellation())
+    again = state(place)
+    assert (again.commit, again.tags, again.dirty) == (before.commit, before.tags, False)
+
+
+def test_a_worktree_has_its_repository_elsewhere_again(repository: Path, tmp_path: Path) -> None:
+    """Go stamps no commit where `.git` is a file."""
+    seen = msgspec.structs.replace(wanted(state(repository)), linked=True)
+    place = tmp_path / "again"
+    check_out(repository, seen, place, env=os.environ, cancellation=Cancellation())
+    again = state(place)
+    assert (place / ".git").is_file()
+    assert (again.commit, again.branch, again.dirty, again.root) == (seen.commit, seen.branch, False, place.resolve())
 
 
 def test_a_repository_with_sha256_names(tmp_path: Path) -> None:
