@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from types import MappingProxyType
 from typing import Self
 
@@ -52,12 +53,14 @@ class Marks:
         return f"{self.name}:{self._find(way)[0] + 1}"
 
     def origin(self, *way: str | int) -> str:
-        """`imagekit.yaml:9`, or `default` for what the document does not say."""
+        """`imagekit.yaml:9`, or `default` for what the document does not say; it is written into reports, so the folder
+        of the file, which says nothing elsewhere, is left out.
+        """
         node: Node | None = self._root
         for step in self._written(way):
             found = _child(node, step) if node else None
             node = found[1] if found else None
-        return self.line(*way) if node else "default"
+        return f"{PurePath(self.name).name}:{self._find(way)[0] + 1}" if node else "default"
 
     def mistake(self, way: Way, message: str, hint: str = "", *, key: bool = False) -> Mistake:
         """A mistake in the value at `way`, in its key if `key`."""

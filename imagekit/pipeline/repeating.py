@@ -8,6 +8,7 @@ a temporary folder.
 from __future__ import annotations
 
 import shutil
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from imagekit.cancellation import Cancellation
-from imagekit.errors import IntegrityError, ToolError
+from imagekit.errors import IntegrityError, ToolError, UnreadableError
 from imagekit.golang.settings import GoSettings, read_settings
 from imagekit.golang.toolchain import find
 from imagekit.pipeline.differing import changed_sources, explained, telling
@@ -61,20 +62,20 @@ class _Second(msgspec.Struct, frozen=True):
 
 def _build(ground: Ground, place: Path, cancellation: Cancellation) -> _Second:
     settings = ground.settings or read_settings(find(cancellation), ground.root, cancellation)
-    source = (ground.git.root if ground.git else ground.root).absolute()
-    here = Path.cwd().absolute()
-    if not here.is_relative_to(source):
-        source = here
+    source = ground.git.root if ground.git else ground.root.resolve()
+    here = Path.cwd().resolve()
     tree = place / "elsewhere" / source.name
-    output = ground.output.absolute()
-    shutil.copytree(source, tree, symlinks=True, copy_function=shutil.copy, ignore=_all_but(output))
+    output = ground.output.parent.resolve() / ground.output.name
+    _copy(source, tree, output)
     again = tree / output.relative_to(source) if output.is_relative_to(source) else place / "out" / output.name
-    folder = tree / here.relative_to(source)
-    words = _words(ground.request, again, place / "cache")
+    root, given = tree / ground.root.resolve().relative_to(source), ground.request.config
+    request = msgspec.structs.replace(
+        ground.request, config=root / given.name if given else None, output=again, cache=place / "cache"
+    )
     done = run(
-        ["sh", "-c", _OTHER_UMASK, "sh", sys.executable, "-P", "-m", "imagekit", *words],
+        ["sh", "-c", _OTHER_UMASK, "sh", sys.executable, "-P", "-m", "imagekit", *_words(request)],
         env=_environment(settings, ground.request.cache, place),
-        cwd=folder,
+        cwd=tree / here.relative_to(source) if here.is_relative_to(source) else here,
         cancellation=cancellation,
     )
     if done.returncode:
@@ -86,15 +87,31 @@ def _build(ground: Ground, place: Path, cancellation: Cancellation) -> _Second:
     return _Second(again, source, tree)
 
 
+def _copy(source: Path, tree: Path, output: Path) -> None:
+    """The source without what the first build wrote, and without sockets, pipes and devices, which are none."""
+    try:
+        shutil.copytree(source, tree, symlinks=True, copy_function=shutil.copy, ignore=_all_but(output))
+    except shutil.Error as error:
+        path, _, why = error.args[0][0]
+        raise UnreadableError(
+            f"the source cannot be copied for a second build: {path}: {why}",
+            hint="make it readable, or move it out of the repository",
+        ) from error
+
+
 def _all_but(output: Path) -> Callable[[str, list[str]], set[str]]:
-    """What `copytree` leaves out: what the first build wrote."""
     left_out = {output, wrapper_of(output)}
-    return lambda folder, names: {name for name in names if Path(folder, name).absolute() in left_out}
+    return lambda folder, names: {name for name in names if (path := Path(folder, name)) in left_out or _special(path)}
 
 
-def _words(request: Request, output: Path, cache: Path) -> Iterator[str]:
+def _special(path: Path) -> bool:
+    mode = path.lstat().st_mode
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode))
+
+
+def _words(request: Request) -> Iterator[str]:
     """The same request, without what delivers."""
-    yield from ("build", *request.packages, "--output", str(output), "--cache-dir", str(cache))
+    yield from ("build", *request.packages, "--output", str(request.output), "--cache-dir", str(request.cache))
     yield from ("--jobs", str(request.jobs - 1 or 2), "--fail-on", request.fail_on.word)
     for selector in request.selectors:
         yield from ("--target", selector)

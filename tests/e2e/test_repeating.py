@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,37 @@ def test_a_build_that_depends_on_nothing_else_is_proven(
     count = len((place / "dist/SHA256SUMS").read_text().splitlines())
     assert f"reproducible: a second build elsewhere gave the same {count} files" in done.stderr
     assert list((tmp_path / "temporary").iterdir()) == []
+
+
+@pytest.mark.parametrize("named", ["absolute", "from elsewhere"])
+def test_a_configuration_that_is_named_is_that_of_the_copy(
+    project: Project, imagekit: Imagekit, tmp_path: Path, named: str
+) -> None:
+    """Its path is in no file either; the working folder is copied only as far as it is the source."""
+    (tmp_path / "seen.py").write_text(SEEN)
+    (tmp_path / "seen").mkdir()
+    place = project(stamping(tmp_path, f"{sys.executable} {tmp_path}/seen.py {tmp_path}/seen"))
+    (tmp_path / "work").mkdir()
+    here, given = (place, str(place)) if named == "absolute" else (tmp_path / "work", "../project")
+    given += "/imagekit.yaml"
+    done = imagekit("build", "--verify-reproducible", "--config", given, "--output", tmp_path / "out", cwd=here)
+    assert done.returncode == 0, done.stderr
+    assert "the same" in done.stderr
+    second = json.loads((tmp_path / "seen/second").read_text())
+    assert second["words"][second["words"].index("--config") + 1].endswith("/elsewhere/project/imagekit.yaml")
+    assert (second["cwd"] == str(here)) == (named != "absolute")
+    assert "imagekit.yaml:" in (tmp_path / "out/audit.json").read_text()
+    assert str(place) not in (tmp_path / "out/audit.json").read_text()
+
+
+def test_a_socket_in_the_repository_is_no_source(project: Project, imagekit: Imagekit) -> None:
+    """Git's own file system monitor has one in .git."""
+    place = project(FILES)
+    with socket.socket(socket.AF_UNIX) as listening, chdir(place / ".git"):
+        listening.bind("monitor.ipc")
+    os.mkfifo(place / "pipe")
+    done = imagekit("build", "--verify-reproducible", cwd=place)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_time_in_a_variable_is_caught_and_named(project: Project, imagekit: Imagekit, tmp_path: Path) -> None:
