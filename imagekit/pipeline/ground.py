@@ -59,6 +59,8 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     images: tuple[Recipe, ...]
     settings: GoSettings | None
     """Go's settings in the configuration's folder; None where nothing is compiled."""
+    undated: bool = False
+    """Whether neither SOURCE_DATE_EPOCH nor a repository says a time; `created` is 0 then."""
 
     @property
     def root(self) -> Path:
@@ -128,6 +130,7 @@ def prepare(
         git=git,
         context=context,
         created=_creation_time(git, around.epoch),
+        undated=git is None and not around.epoch,
         targets=chosen(targets, request.selectors),
         images=_tagged(images_of(config, context), request.tags),
         settings=go,

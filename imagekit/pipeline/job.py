@@ -108,7 +108,7 @@ def _check(ground: Ground, sources: Sources, cancellation: Cancellation) -> Gene
 
 def _dated(ground: Ground, sources: Sources) -> Ground:
     """Without SOURCE_DATE_EPOCH and repository, the time of the newest published version."""
-    if ground.created or ground.git is not None:
+    if not ground.undated:
         return ground
     return msgspec.structs.replace(ground, created=max((ready.time for ready in sources.ready), default=0))
 

@@ -192,7 +192,7 @@ def _ground(recorded: Recorded, order: Order, place: Path, folder: Path, cancell
     around = Surroundings(
         environment={**os.environ, "GOCACHE": str(place / "gocache")},
         variables=parameters.environment,
-        epoch=str(parameters.created) if parameters.created else None,
+        epoch=str(parameters.created),
     )
     ground = prepare(request, cancellation, around=around)
     wanted = set(parameters.targets)

@@ -239,11 +239,21 @@ def test_another_go_compiles_nothing(project: Project, imagekit: Imagekit, tmp_p
     assert "GOTOOLCHAIN=go1." in done.stderr
 
 
-def test_published_programs_need_no_repository(imagekit: Imagekit, tmp_path: Path) -> None:
+def test_the_first_second_of_1970_is_a_time_too(project: Project, imagekit: Imagekit) -> None:
+    place = project(FILES)
+    done = imagekit("build", cwd=place, RUN="77", SOURCE_DATE_EPOCH="0")
+    again = imagekit("rebuild", IMAGE, cwd=place)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == done.stdout
+
+
+@pytest.mark.parametrize("epoch", ["", "0"], ids=["dated by the module", "dated 0"])
+def test_published_programs_need_no_repository(imagekit: Imagekit, tmp_path: Path, epoch: str) -> None:
     (tmp_path / "imagekit.yaml").write_text(
         "version: 1\nbuilds:\n  - {id: app, main: mvdan.cc/xurls/v2/cmd/xurls@v2.6.0, platforms: [linux/amd64]}\n"
     )
-    line = imagekit("build", cwd=tmp_path).stdout
+    line = imagekit("build", cwd=tmp_path, SOURCE_DATE_EPOCH=epoch).stdout
+    assert (provenance(tmp_path)["buildDefinition"]["externalParameters"].get("created", 0) == 0) == bool(epoch)
     done = imagekit("rebuild", "oci:dist/oci", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout == line
