@@ -73,9 +73,16 @@ def _tree(root: Path, folder: Path, inside: str, depth: int) -> Iterator[tuple[P
 
 
 def inside_of(root: Path, path: Path) -> Path:
-    """The real place of `path`; raises `ConfigError` if a link in it leads nowhere or out of `root` (a real path)."""
+    """The real place of `path`; raises `ConfigError` if a link in it leads nowhere or out of `root` (a real path).
+
+    Raises `UnreadableError` for a folder that must not be searched.
+    """
     try:
         real = path.resolve(strict=True)
+    except PermissionError as error:
+        raise UnreadableError(
+            f"cannot reach {path}: {error.strerror}", hint="let its folder be searched: chmod +x"
+        ) from error
     except (OSError, RuntimeError) as error:
         raise ConfigError(f"{path} leads nowhere: {error}", hint="remove the broken link") from error
     if not real.is_relative_to(root):

@@ -5,6 +5,7 @@ Reads disk: certifi's bundle, the tzdata wheel's files, and what a recipe names 
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 from collections.abc import Iterator
@@ -29,6 +30,9 @@ _PASSWD = b"root:x:0:0:root:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/:/sb
 _GROUP = b"root:x:0:\nnonroot:x:65532:\n"
 _NSSWITCH = b"passwd: files\ngroup: files\nhosts: files dns\n"
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
+_BEGIN = re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*CERTIFICATE-----")
+_SEQUENCE = 0x30
+"""The tag of a DER sequence (X.690 8.9, 8.14)."""
 _LARGEST = 8 << 20
 """Bytes of one file of a piece: certifi's bundle has 0.23 MB, the largest zone file 4 kB, tzdata.zi 0.11 MB."""
 _MOST_ZONES = 10_000
@@ -91,15 +95,33 @@ def _certifi() -> Path:
 def certificates_in(path: Path) -> bytes:
     """The PEM certificates of a file, one after the other, without what stands between them.
 
-    Raises `ConfigError` if there is none, or if the file holds a private key.
+    Raises `ConfigError` if there is none, if one is cut off or damaged, or if the file holds a private key: Go passes
+    over a certificate that it cannot read, and the image would trust less than its recipe says.
     """
     content = _read(path)
     if b"PRIVATE KEY-----" in content:
         raise ConfigError(f"{path} holds a private key", hint="name a file that holds certificates only")
-    found = _PEM.findall(content)
-    if not found:
+    found, begun = _PEM.findall(content), len(_BEGIN.findall(content))
+    if not begun:
         raise ConfigError(f"{path} holds no PEM certificate", hint="convert it: openssl x509 -inform der -outform pem")
+    if (whole := sum(map(_is_whole, found))) != begun:
+        raise ConfigError(
+            f"{path} holds {begun} certificates, and only {whole} of them can be read",
+            hint="get the file again: one is cut off or damaged; a TRUSTED one becomes plain by openssl x509 -in FILE",
+        )
     return b"".join(block.replace(b"\r", b"") + b"\n" for block in found)
+
+
+def _is_whole(block: bytes) -> bool:
+    """Whether a PEM block holds one DER sequence, as long as it says (X.690 8.1.3): what a certificate is at least."""
+    try:
+        der = base64.b64decode(b"".join(block.split(b"-----")[2].split()), validate=True)
+    except ValueError:
+        return False
+    if len(der) < 2 or der[0] != _SEQUENCE:
+        return False
+    more = der[1] & 0x7F if der[1] & 0x80 else 0
+    return len(der) == 2 + more + (int.from_bytes(der[2 : 2 + more]) if more else der[1])
 
 
 @cache

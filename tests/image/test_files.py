@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from imagekit.errors import ConfigError
+from imagekit.errors import ConfigError, UnreadableError
 from imagekit.image.files import entries_of, matches
 from imagekit.image.recipe import FileRule
 
@@ -140,3 +140,17 @@ def test_nothing_found_is_a_mistake(site: Path) -> None:
 def test_matches_are_sorted_and_unique(site: Path) -> None:
     found = matches(site, "**/*.css")
     assert [path.name for path in found] == ["a.css", "b.css"]
+
+
+def test_a_folder_that_must_not_be_searched_is_no_broken_link(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may search every folder, so what others are told is raised here."""
+    resolve = Path.resolve
+
+    def refused(path: Path, *, strict: bool = False) -> Path:
+        if path.name == "a.css":
+            raise PermissionError(13, "Permission denied", str(path))
+        return resolve(path, strict=strict)
+
+    monkeypatch.setattr(Path, "resolve", refused)
+    with pytest.raises(UnreadableError, match=r"cannot reach .*a\.css: Permission denied"):
+        entries_of(site, FileRule("web/", "/srv/"))

@@ -58,6 +58,13 @@ def test_a_path_replaces_the_bundle(tmp_path: Path) -> None:
     [
         pytest.param("nothing here", "holds no PEM certificate", id="no certificate"),
         pytest.param(PEM + "-----BEGIN RSA PRIVATE KEY-----\n", "private key", id="private key"),
+        pytest.param(PEM + PEM[:900], "holds 2 certificates, and only 1 of them can be read", id="cut off"),
+        pytest.param(PEM.replace("MII", "NII", 1), "only 0 of them", id="damaged"),
+        pytest.param(PEM.replace("\nMII", "\nMI?", 1) + PEM, "only 1 of them", id="not base64"),
+        pytest.param(
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "only 0", id="no certificate in it"
+        ),
+        pytest.param(PEM + PEM.replace("CERT", "TRUSTED CERT"), "only 1 of them", id="OpenSSL's own form"),
         pytest.param(None, "cannot read", id="missing"),
     ],
 )
