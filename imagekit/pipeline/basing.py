@@ -17,7 +17,8 @@ from imagekit.audit.subjects.merging import merged
 from imagekit.audit.subjects.program import Wishes
 from imagekit.audit.subjects.unpacking import Image, Unpacked
 from imagekit.cancellation import Cancellation
-from imagekit.content import Digest, hex_of, parse_json
+from imagekit.content import Digest, hash_file, hex_of, parse_json
+from imagekit.errors import IntegrityError
 from imagekit.image import lock as locks
 from imagekit.image.bases import CONTEXT, LAYOUT, SCRATCH, Base, Standing, image_for, indexes, layers_of, open_layout
 from imagekit.image.recipe import Recipe
@@ -142,20 +143,38 @@ class _Reader:
 def _kept(
     layout: Layout, digest: Digest, platforms: Sequence[Platform], called: str
 ) -> dict[Platform, Runnable] | None:
-    """The images of a base that is whole in the cache, noted as used (`pruning`); None where something lacks."""
+    """The images of a base that is whole in the cache, noted as used (`pruning`); None where something lacks.
+
+    What a crash has cut off is taken away, so that it is fetched again.
+    """
     if not layout.has(digest):
         return None
     try:
-        root = _described(layout, digest)
-        images = {platform: image_for(layout, root, platform, called) for platform in platforms}
-        used = {digest, *(one.descriptor.digest for one in images.values())}
-        for image in images.values():
-            used |= {child.digest for child in image.manifest.children}
-        for each in used:
-            os.utime(layout.blob_path(each))
+        return _noted(layout, digest, platforms, called)
     except (MissingBlobError, FileNotFoundError):
         return None
+    except (IntegrityError, msgspec.MsgspecError, UnicodeDecodeError):
+        _remove_damaged(layout)
+        return None
+
+
+def _noted(layout: Layout, digest: Digest, platforms: Sequence[Platform], called: str) -> dict[Platform, Runnable]:
+    """Raises `IntegrityError` for a layer of another size than its manifest says, and as reading does."""
+    root = _described(layout, digest)
+    images = {platform: image_for(layout, root, platform, called) for platform in platforms}
+    children = {child for image in images.values() for child in image.manifest.children}
+    for each in {digest, *(one.descriptor.digest for one in images.values()), *(child.digest for child in children)}:
+        os.utime(layout.blob_path(each))
+    if cut := next((child for child in children if layout.size_of(child.digest) != child.size), None):
+        raise IntegrityError(f"blob {cut.digest} in {layout} is not the {cut.size} bytes promised")
     return images
+
+
+def _remove_damaged(layout: Layout) -> None:
+    """Take away every blob that does not hold the bytes of its name."""
+    for path in (layout.path / "blobs/sha256").iterdir():
+        if hex_of(hash_file(path)[0]) != path.name:
+            path.unlink()
 
 
 class _Typed(msgspec.Struct, rename="camel"):
@@ -165,8 +184,7 @@ class _Typed(msgspec.Struct, rename="camel"):
 
 def _described(layout: Layout, digest: Digest) -> Descriptor:
     """A manifest or index of which only the digest is known."""
-    with layout.open(digest) as stream:
-        raw = stream.read(DOCUMENT_LIMIT)
+    raw = read_verified(layout, Descriptor("", digest, min(layout.size_of(digest), DOCUMENT_LIMIT)))
     said = parse_json(raw, _Typed)
     return Descriptor(said.media_type or (MANIFEST if said.manifests is None else INDEX), digest, len(raw))
 

@@ -207,6 +207,20 @@ def test_a_registry_base_must_be_locked_and_is_then_had_without_the_registry(
     )
 
 
+def test_a_base_that_a_crash_cut_off_in_the_cache_is_fetched_again(
+    app: Callable[..., Path], imagekit: Imagekit, registry: Any, tmp_path: Path
+) -> None:
+    place = app(f"localhost:{registry.port}/team/base:1", "linux/amd64")
+    assert imagekit("lock", cwd=place).returncode == 0
+    first = imagekit("build", cwd=place, cache=tmp_path / "cache")
+    assert first.returncode == 0, first.stderr
+    for path in sorted((tmp_path / "cache/imagekit/bases/blobs/sha256").iterdir()):
+        path.write_bytes(path.read_bytes()[:-1])
+        shutil.rmtree(place / "dist")
+        again = imagekit("build", cwd=place, cache=tmp_path / "cache")
+        assert (again.returncode, again.stdout) == (0, first.stdout), again.stderr
+
+
 def test_lock_check_tells_a_tag_that_moved_on(
     app: Callable[..., Path], imagekit: Imagekit, registry: Any, peer: Callable[[str], Path]
 ) -> None:
