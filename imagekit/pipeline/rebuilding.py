@@ -109,14 +109,14 @@ def _require_possible(recorded: Recorded) -> None:
     """Raise `UsageError` for sources that no digest names."""
     provenance = recorded.provenance
     source = provenance.parameters.source
-    if any(target["prebuilt"] for target in provenance.settings.targets):
+    if any(target.prebuilt for target in provenance.settings.built):
         raise UsageError(f"{recorded.word} holds prebuilt programs, whose source nobody recorded")
     if source is not None and source.dirty:
         raise UsageError(
             f"{recorded.word} was built from a changed tree: no commit holds its source",
             hint="commit, and build it again",
         )
-    if source is None and any("@" not in target["main"] for target in provenance.settings.targets):
+    if source is None and any("@" not in target.main for target in provenance.settings.built):
         raise UsageError(
             f"{recorded.word} was built from a folder without a commit", hint="build it from a git repository"
         )
@@ -136,7 +136,7 @@ def _source(provenance: Provenance, order: Order, tree: Path, cancellation: Canc
         locks.write(tree, locks.Lock(bases={name: digest for name, digest in pinned.items() if digest}))
         return tree
     remote = source.uri.removeprefix("git+")
-    linked = not any(target.get("vcs", True) for target in provenance.settings.targets if "@" not in target["main"])
+    linked = not any(target.vcs for target in provenance.settings.built if "@" not in target.main)
     wanted = Wanted(source.commit, source.branch, source.short, remote, source.tags, linked)
     origin = _origin(source, order.source, cancellation)
     check_out(origin, wanted, tree, env=os.environ, cancellation=cancellation)
@@ -221,7 +221,7 @@ def _require_allowed(ground: Ground, allowed: frozenset[Allowed]) -> None:
 
 def _require_toolchain(recorded: Recorded, fetched: Fetched) -> None:
     """Another Go gives other bytes for certain, so nothing is compiled with it."""
-    before = {target["id"]: target["toolchain"] for target in recorded.provenance.settings.targets}
+    before = {target.id: target.toolchain for target in recorded.provenance.settings.built}
     for ready in fetched.sources.ready:
         if (wanted := before.get(ready.target.id, "")) != ready.toolchain:
             release = line(wanted).removeprefix("go")
@@ -244,7 +244,7 @@ def _isolated(fetched: Fetched, words: tuple[str, ...]) -> Fetched:
 def _how(provenance: Provenance, apart: tuple[str, ...]) -> str:
     source = provenance.parameters.source
     where = f"commit {source.commit}" if source is not None else "published modules"
-    tools = ", ".join(sorted({line(str(target["toolchain"])) for target in provenance.settings.targets}))
+    tools = ", ".join(sorted({line(target.toolchain) for target in provenance.settings.built}))
     return f"{where}, compiled by {tools} {'without a network' if apart else 'where a network could be reached'}"
 
 

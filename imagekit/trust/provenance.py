@@ -67,11 +67,26 @@ class Parameters(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"
     created: int = 0
 
 
+class BuiltTarget(msgspec.Struct, frozen=True):
+    """What a rebuild must know of one target in `Settings.targets`; `vcs` is whether Go stamped the commit."""
+
+    id: str
+    main: str
+    prebuilt: str
+    toolchain: str
+    vcs: bool
+
+
 class Settings(msgspec.Struct, frozen=True, rename="camel"):
     """What imagekit made of the parameters (`internalParameters`): for readers, and to explain a difference."""
 
     compression: str
     targets: tuple[dict[str, Any], ...]
+
+    @property
+    def built(self) -> tuple[BuiltTarget, ...]:
+        """The targets as a rebuild reads them; raises `ValidationError` for some that lack what it must know."""
+        return msgspec.convert(self.targets, tuple[BuiltTarget, ...])
 
 
 class BuildDefinition(msgspec.Struct, frozen=True, rename="camel"):
@@ -128,8 +143,10 @@ def decode_provenance(raw: bytes, subject: Digest) -> Provenance:
         raise UnreadableError(f"the provenance is not about {subject}")
     try:
         found = parse_json(statement.predicate, Provenance)
+        if (kind := found.build_definition.build_type) != BUILD_TYPE:
+            raise UnreadableError(f"its build type is {kind}, only {BUILD_TYPE} is read")
+        if not found.settings.built:
+            raise UnreadableError("this is no provenance that imagekit wrote: it names no target")
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableError(f"this is no provenance that imagekit wrote: {error}") from error
-    if (kind := found.build_definition.build_type) != BUILD_TYPE:
-        raise UnreadableError(f"its build type is {kind}, only {BUILD_TYPE} is read")
     return found

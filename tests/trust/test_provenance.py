@@ -32,6 +32,7 @@ from imagekit.trust.statement import Resource, attach, attached
 
 IMAGE = digest_of(b"an image")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+TARGET = {"id": "app:linux/amd64", "main": ".", "prebuilt": "", "toolchain": "go1.26.8", "vcs": True}
 WHOLE = Provenance(
     BuildDefinition(
         BUILD_TYPE,
@@ -43,7 +44,7 @@ WHOLE = Provenance(
             environment={"Z": "1", "A": "2"},
             created=1700000000,
         ),
-        Settings("isal 1 level 2", ({"id": "app:linux/amd64", "toolchain": "go1.26.8"},)),
+        Settings("isal 1 level 2", (TARGET,)),
         (Resource(uri=f"git+https://git.example/app@{COMMIT}", digest={"gitCommit": COMMIT}),),
     ),
     RunDetails(Builder(LOCAL_BUILDER, {"imagekit": "0.1.0"})),
@@ -74,6 +75,10 @@ def _changed(change: Callable[[dict[str, Any]], object]) -> bytes:
     return json.dumps(said).encode()
 
 
+def _settings(other: dict[str, Any]) -> bytes:
+    return _changed(lambda said: said["predicate"]["buildDefinition"]["internalParameters"].update(other))
+
+
 WRONG = {
     "no json": (b"{", "no in-toto statement"),
     "nested": (b"[" * 100_000, "no in-toto statement"),
@@ -92,6 +97,12 @@ WRONG = {
         _changed(lambda said: said["predicate"]["buildDefinition"].pop("externalParameters")),
         "no provenance that imagekit wrote",
     ),
+    "no target": (_settings({"targets": []}), "names no target"),
+    "a target without a main package": (
+        _settings({"targets": [{"id": "app:linux/amd64"}]}),
+        "no provenance that imagekit",
+    ),
+    "a toolchain of another type": (_settings({"targets": [TARGET | {"toolchain": 3}]}), "no provenance that imagekit"),
 }
 
 
