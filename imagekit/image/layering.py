@@ -17,6 +17,7 @@ from imagekit.oci.layers import Entry, parents
 from imagekit.text import line
 
 _TMP = Entry("tmp", "dir", 0o1777)
+_WHITEOUT = ".wh."
 
 
 class Stratum(msgspec.Struct, frozen=True):
@@ -33,8 +34,8 @@ def strata(
     """The pieces that were decided on, in the order of `Piece`, then one layer for each rule of `rootfs.files`.
 
     `standing` is what the base holds, by path. A folder that a lower layer gave a mode and an owner keeps them in the
-    layers above. Raises `ConfigError` if a path is a folder in one layer and something else in another: an engine would
-    take away what is below.
+    layers above. Raises `ConfigError` if a path is a folder in one layer and something else in another, or is named
+    like a deletion: an engine would take away what is below.
     """
     known: dict[str, Entry] = {_TMP.path: _TMP, **standing}
     return tuple(_on_top_of(known, stratum) for stratum in _plain(recipe, decided, root))
@@ -56,6 +57,11 @@ def _on_top_of(known: dict[str, Entry], stratum: Stratum) -> Stratum:
         below = known.get(path)
         own[path] = below if below is not None and below.kind == "dir" else Entry(path, "dir", 0o755)
     for path, entry in own.items():
+        if path.rpartition("/")[2].startswith(_WHITEOUT):
+            raise ConfigError(
+                f"/{line(path)} would delete what lower layers have there (OCI image spec, layer.md, whiteouts)",
+                hint=f"give the file of {stratum.why} another name",
+            )
         if path in known and (known[path].kind == "dir") != (entry.kind == "dir"):
             raise _covered(known[path], entry, stratum)
     known.update(own)

@@ -73,6 +73,14 @@ def test_nothing_of_the_base_is_replaced_by_another_kind(base: Base, tmp_path, t
         strata(recipe, (), tmp_path, base.standing.entries)
 
 
+def test_a_file_that_is_named_like_a_deletion_is_refused(base: Base, tmp_path) -> None:
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web/.wh.page").write_text("x")
+    recipe = msgspec.structs.replace(RECIPE, rootfs=RootFilesystem(files=(FileRule("web/", "/srv/"),)))
+    with pytest.raises(ConfigError, match=r"/srv/\.wh\.page would delete"):
+        strata(recipe, (), tmp_path, base.standing.entries)
+
+
 def test_a_file_lies_over_a_file_or_link_of_the_base(base: Base, tmp_path) -> None:
     (tmp_path / "page").write_text("x")
     rules = (FileRule("page", "/lib"), FileRule("page", "/conf"))
