@@ -7,6 +7,7 @@ a temporary folder.
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
 import sys
@@ -26,6 +27,7 @@ from imagekit.pipeline.ground import Ground
 from imagekit.pipeline.request import Request
 from imagekit.pipeline.sums import listed_in, sums_in
 from imagekit.processes import run
+from imagekit.source.git import git
 from imagekit.staging import wrapper_of
 from imagekit.text import plain
 from imagekit.unfinished import temporary_folder
@@ -36,6 +38,8 @@ _CHATHAM = (45900, 49500)
 """Seconds east of Greenwich, in winter and in summer."""
 _KEPT_OF_HOME = (".gitconfig", ".config/git", ".netrc")
 """What git and Go need to do the same: safe.directory, ignore files, accounts of module hosts."""
+_GIT_FILES = ("excludesFile", "attributesFile")
+"""Settings of git's `core` that name a file (git-config)."""
 
 
 def verify_reproducible(ground: Ground, cancellation: Cancellation) -> int:
@@ -74,7 +78,7 @@ def _build(ground: Ground, place: Path, cancellation: Cancellation) -> _Second:
     )
     done = run(
         ["sh", "-c", _OTHER_UMASK, "sh", sys.executable, "-P", "-m", "imagekit", *_words(request)],
-        env=_environment(settings, ground.request.cache, place),
+        env=_environment(settings, ground, place, cancellation),
         cwd=tree / here.relative_to(source) if here.is_relative_to(source) else here,
         cancellation=cancellation,
     )
@@ -125,9 +129,9 @@ def _words(request: Request) -> Iterator[str]:
         yield from ("--engine", request.engine)
 
 
-def _environment(settings: GoSettings, cache: Path, place: Path) -> dict[str, str]:
+def _environment(settings: GoSettings, ground: Ground, place: Path, cancellation: Cancellation) -> dict[str, str]:
     """Another HOME, time zone, locale and build cache; the settings by which modules are found stay."""
-    home = place / "home"
+    home, cache = place / "home", ground.request.cache
     home.mkdir()
     own = Path(settings.ambient.get("HOME") or str(home))
     for kept in _KEPT_OF_HOME:
@@ -136,6 +140,8 @@ def _environment(settings: GoSettings, cache: Path, place: Path) -> dict[str, st
         elif (own / kept).is_file():
             (home / kept).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(own / kept, home / kept)
+    if ground.git is not None:
+        _keep_git_files(ground.git.root, home, settings.ambient, cancellation)
     if (cache / "sumdb").is_dir():
         shutil.copytree(cache / "sumdb", place / "cache/sumdb")
     changed = {
@@ -150,6 +156,25 @@ def _environment(settings: GoSettings, cache: Path, place: Path) -> dict[str, st
         "PYTHONHASHSEED": "4711",
     }
     return {**settings.ambient, **changed}
+
+
+def _keep_git_files(root: Path, home: Path, env: Mapping[str, str], cancellation: Cancellation) -> None:
+    """Let git find the user's ignore and attribute files, which decide whether a tree is clean, from another HOME.
+
+    They are mostly named as `~/.gitignore_global`.
+    """
+    lines = []
+    for key in _GIT_FILES:
+        said = git(("config", "--type=path", "--get", f"core.{key}"), root, env, cancellation)
+        if not said.returncode:
+            value = os.fsdecode(said.stdout).rstrip("\n").replace("\\", r"\\").replace('"', r"\"")
+            lines.append(f'\t{key} = "{value}"\n')
+    if lines:
+        own = home / ".gitconfig"
+        own.touch()
+        own.chmod(0o600)
+        with own.open("a", encoding="utf-8", errors="surrogateescape") as config:
+            config.writelines(["\n[core]\n", *lines])
 
 
 def _other_locale(ambient: Mapping[str, str]) -> str:

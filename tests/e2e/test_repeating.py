@@ -65,6 +65,20 @@ def test_a_configuration_that_is_named_is_that_of_the_copy(
     assert str(place) not in (tmp_path / "out/audit.json").read_text()
 
 
+def test_the_user_s_ignore_file_counts_wherever_it_is(project: Project, imagekit: Imagekit, tmp_path: Path) -> None:
+    """The second build has another HOME, and git's settings name the file from there."""
+    place, home = project(FILES), tmp_path / "home"
+    (home / "dot files").mkdir(parents=True)
+    (home / ".gitconfig").write_text('[core]\n\texcludesFile = "~/dot files/ignore"\n')
+    (home / ".gitconfig").chmod(0o444)
+    (home / "dot files/ignore").write_text("*.swp\n")
+    (place / "main.go.swp").write_text("of an editor")
+    goes = json.loads(subprocess.check_output(["go", "env", "-json", "GOMODCACHE", "GOCACHE"], text=True))
+    done = imagekit("build", "--verify-reproducible", cwd=place, HOME=str(home), **goes)
+    assert done.returncode == 0, done.stderr
+    assert "dirty-tree" not in done.stderr
+
+
 def test_a_socket_in_the_repository_is_no_source(project: Project, imagekit: Imagekit) -> None:
     """Git's own file system monitor has one in .git."""
     place = project(FILES)
