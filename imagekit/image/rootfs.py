@@ -6,6 +6,7 @@ Reads disk: certifi's bundle, the tzdata wheel's files, and what a recipe names 
 from __future__ import annotations
 
 import base64
+import io
 import os
 import re
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from imagekit.errors import ConfigError, UnreadableError
 from imagekit.image.kept import LayerCache, identity_of, with_digest
 from imagekit.image.recipe import CertificateSetting, Recipe, setting_of
 from imagekit.image.sink import write_tar
+from imagekit.oci.files import open_regular
 from imagekit.oci.layers import Compression, Entry
 
 MTIME = 0
@@ -184,7 +186,7 @@ def _nsswitch(recipe: Recipe, root: Path) -> bytes:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as stream:
+        with io.BufferedReader(open_regular(path)) as stream:
             content = stream.read(_LARGEST + 1)
     except OSError as error:
         raise ConfigError(

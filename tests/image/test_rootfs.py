@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from imagekit.audit.needs import Piece
-from imagekit.errors import ConfigError
+from imagekit.errors import ConfigError, UnreadableError
 from imagekit.image.kept import LayerCache
 from imagekit.image.recipe import Recipe
 from imagekit.image.rootfs import entries_of, sources_digest, write_rootfs_tar
@@ -72,6 +72,12 @@ def test_what_is_no_bundle_is_refused(tmp_path: Path, text: str | None, says: st
     if text is not None:
         (tmp_path / "corp.pem").write_text(text)
     with pytest.raises(ConfigError, match=says):
+        entries_of(recipe(ca="corp.pem"), Piece.CA, tmp_path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "corp.pem")
+    with pytest.raises(UnreadableError, match="is not a regular file"):
         entries_of(recipe(ca="corp.pem"), Piece.CA, tmp_path)
 
 
