@@ -1,7 +1,8 @@
 """Extra files from the project: globs, modes, owners; nothing from outside its folder. Reads disk.
 
 The image path of a match is its path after the pattern's last part without a wildcard: `web/**/*.css` to `/srv/` gives
-`/srv/css/a.css`. A folder stands for all that is in it; names that start with a dot are not matched by `*`.
+`/srv/css/a.css`. A folder stands for all that is in it but `.git` and what builds wrote, unless they are named; names
+that start with a dot are not matched by `*`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from imagekit.oci.layers import Entry
 MOST_FILES = 100_000
 """Entries of one rule: more is a wrong path (the whole disk), not a web site."""
 _DEPTH = 64
+_OUTPUT = ("SHA256SUMS", "artifacts.json", "oci/oci-layout")
+"""What tells a folder that a build wrote."""
 
 
 def entries_of(root: Path, rule: FileRule, where: str = "rootfs.files") -> tuple[Entry, ...]:
@@ -149,9 +152,16 @@ def _names(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
     try:
-        return sorted(path.name for path in folder.iterdir())
+        return sorted(path.name for path in folder.iterdir() if not _is_left_out(path))
     except OSError as error:
         raise UnreadableError(f"cannot list {folder}: {error.strerror}") from error
+
+
+def _is_left_out(path: Path) -> bool:
+    """The repository itself, whose configuration may hold accounts, and what a build wrote or is writing."""
+    if path.name == ".git" or (path.name.startswith(".") and path.name.endswith(".imagekit")):
+        return True
+    return all((path / name).is_file() for name in _OUTPUT)
 
 
 def is_glob(part: str) -> bool:

@@ -29,6 +29,22 @@ def placed(root: Path, source: str, to: str, **fields: str) -> dict[str, str]:
     return {e.path: f"{e.kind} {e.mode:o} {e.uid}:{e.gid}" for e in entries_of(root, FileRule(source, to, **fields))}
 
 
+def test_neither_the_repository_nor_an_output_is_packed_unless_it_is_named(site: Path) -> None:
+    """`.git/config` may hold accounts, and with its own output an image would be another one each time."""
+    output = ("SHA256SUMS", "artifacts.json", "oci/oci-layout", "sbom/app.json")
+    for name in (".git/config", ".dist.imagekit/new/SHA256SUMS", *(f"dist/{inside}" for inside in output)):
+        (site / name).parent.mkdir(parents=True, exist_ok=True)
+        (site / name).write_text(name)
+    assert set(placed(site, ".", "/")) == {path.replace("srv", "web", 1) for path in TREE} | {
+        "web",
+        "LICENSE",
+        "run.sh",
+    }
+    assert set(placed(site, "**/*.html", "/srv/")) == {"srv/web/index.html"}
+    assert not matches(site, "**/*.json")
+    assert set(placed(site, "dist/sbom/", "/srv/")) == {"srv", "srv/app.json"}
+
+
 FILE, FOLDER = "file 444 0:0", "dir 755 0:0"
 TREE = {
     "srv/.hidden": FILE,
