@@ -70,7 +70,7 @@ def _build(ground: Ground, place: Path, cancellation: Cancellation) -> _Second:
     here = Path.cwd().resolve()
     tree = place / "elsewhere" / source.name
     output = ground.output.parent.resolve() / ground.output.name
-    _copy(source, tree, output)
+    copy_source(source, tree, output)
     again = tree / output.relative_to(source) if output.is_relative_to(source) else place / "out" / output.name
     root, given = tree / ground.root.resolve().relative_to(source), ground.request.config
     request = msgspec.structs.replace(
@@ -91,8 +91,11 @@ def _build(ground: Ground, place: Path, cancellation: Cancellation) -> _Second:
     return _Second(again, source, tree)
 
 
-def _copy(source: Path, tree: Path, output: Path) -> None:
-    """The source without what the first build wrote, and without sockets, pipes and devices, which are none."""
+def copy_source(source: Path, tree: Path, output: Path) -> None:
+    """Copy the source without what the first build wrote to `output`, and without sockets, pipes and devices.
+
+    Raises `UnreadableError` that names the first file that cannot be read.
+    """
     try:
         shutil.copytree(source, tree, symlinks=True, copy_function=shutil.copy, ignore=_all_but(output))
     except shutil.Error as error:
