@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from imagekit.content import Digest, hex_of, parse_json
+from imagekit.content import Digest, hex_of, parse_json, prepared
 from imagekit.errors import UnreadableError
 from imagekit.trust.statement import Resource, decode_statement, encode_statement
 
@@ -86,7 +86,7 @@ class Settings(msgspec.Struct, frozen=True, rename="camel"):
     @property
     def built(self) -> tuple[BuiltTarget, ...]:
         """The targets as a rebuild reads them; raises `ValidationError` for some that lack what it must know."""
-        return msgspec.convert(self.targets, tuple[BuiltTarget, ...])
+        return msgspec.convert(self.targets, prepared(tuple[BuiltTarget, ...]))
 
 
 class BuildDefinition(msgspec.Struct, frozen=True, rename="camel"):
