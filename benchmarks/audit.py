@@ -23,7 +23,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from measuring import SYSTEM, install
+
 PEERS = Path(os.environ.get("IMAGEKIT_PEERS") or Path.home() / ".cache/imagekit-peers") / "bin"
 GO_PROGRAMS = ("crane", "registry", "staticcheck", "ko", "goreleaser", "syft", "buildkitd", "buildctl", "buildx")
 LARGE = 700 << 20
@@ -38,7 +39,7 @@ Runs = dict[str, Callable[[], object]]
 
 
 def imagekit(*words: str | Path) -> list[str]:
-    return [sys.executable, "-m", "imagekit", "audit", "--format", "json", *map(str, words)]
+    return ["imagekit", "audit", "--format", "json", *map(str, words)]
 
 
 def peer(name: str) -> str:
@@ -162,11 +163,12 @@ def _anonymous(pid: int) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--repeat", type=int, default=7)
+    parser.add_argument("--python", type=Path, default=SYSTEM)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    quiet([sys.executable, "-m", "compileall", "-q", str(ROOT / "imagekit")], 0, 1)
     figures: dict[str, dict[str, float]] = {}
     with go_folder() as go, tempfile.TemporaryDirectory(prefix="imagekit-large-") as large:
+        install(Path(large), arguments.python)
         for name, folder in (("/usr/bin", Path("/usr/bin")), ("Go programs", go)):
             seconds = measured(competitors(folder), arguments.repeat)
             seen = ratios(seconds, dynamic=folder != go)

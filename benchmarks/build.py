@@ -13,22 +13,21 @@ import json
 import os
 import shutil
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from measuring import SYSTEM, Runs, compare, install
+
 PEERS = Path(os.environ.get("IMAGEKIT_PEERS") or Path.home() / ".cache/imagekit-peers") / "bin"
 CRANE = "github.com/google/go-containerregistry@v0.22.1"
 TWO = ("linux/amd64", "linux/arm64")
 SIX = (*TWO, "darwin/amd64", "darwin/arm64", "windows/amd64", "windows/arm64")
-Runs = dict[str, Callable[[], object]]
 
 
 class Bench:
@@ -74,7 +73,7 @@ class Bench:
         self.run("go", "mod", "download")
 
     def imagekit(self, *words: str, **extra: str) -> None:
-        self.run(sys.executable, "-m", "imagekit", "build", *words, **extra)
+        self.run("imagekit", "build", *words, **extra)
 
     def ko(self, base: str, **extra: str) -> None:
         layout = self.folder / "ko-layout"
@@ -162,24 +161,11 @@ def _until_listening(port: int) -> None:
     sys.exit("the registry does not listen")
 
 
-def compare(runs: Runs, repeat: int, before: Callable[[], object] = lambda: None) -> dict[str, float]:
-    """Median wall seconds of each, the runs alternating; `before` each run is not measured."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(repeat):
-        for name, run in runs.items():
-            before()
-            start = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
-
-
 def peak_memory(bench: Bench) -> float:
     """MiB that imagekit itself held at most: anonymous and shared, sampled every millisecond; no file pages."""
     child = subprocess.Popen(
-        [sys.executable, "-m", "imagekit", "build"], cwd=bench.module, env=bench.env, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        ["imagekit", "build"], cwd=bench.module, env=bench.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     peak = 0
     while child.poll() is None:
         try:
@@ -250,16 +236,18 @@ def main() -> None:
         "--cold", type=int, default=3, help="repetitions of the cold figure, which takes minutes; 0: none"
     )
     parser.add_argument("--only", choices=["", "warm", "change", "six", "cold"], default="", help="one figure alone")
+    parser.add_argument("--python", type=Path, default=SYSTEM)
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="imagekit-bench-", ignore_cleanup_errors=True) as place:
+        install(Path(place), chosen.python)
         bench = Bench(Path(place))
         bench.prepare()
         with base_image(bench.folder) as base:
             rows = measure(bench, base, chosen.repeat, chosen.cold, chosen.only)
         memory = peak_memory(bench)
         print(f"imagekit's own memory: {memory:.0f} MiB (at most 80)")
-        version = compare({"imagekit": lambda: bench.run(sys.executable, "-m", "imagekit", "--version")}, chosen.repeat)
+        version = compare({"imagekit": lambda: bench.run("imagekit", "--version")}, chosen.repeat)
         print(f"imagekit --version: {version['imagekit'] * 1000:.0f} ms (at most 100)")
     if chosen.json:
         chosen.json.write_text(json.dumps({"rows": rows, "memory_mib": memory, "version_s": version}, indent=1) + "\n")

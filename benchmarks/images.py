@@ -21,22 +21,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from measuring import SYSTEM, Runs, compare, install
 
 from imagekit.oci import documents as doc
 from imagekit.oci.blobs import put
 from imagekit.oci.layers import Compression, Entry, write_layer
 from imagekit.oci.store import Layout
 
-SYSTEM = Path("/usr/bin/python3")
-"""As distributions build it; pyenv, by default, builds one that starts 15 ms later (no --enable-optimizations)."""
 PEERS = Path(os.environ.get("IMAGEKIT_PEERS") or Path.home() / ".cache/imagekit-peers") / "bin"
-ROOT = Path(__file__).resolve().parents[1]
 LAYERS, SIZE = 6, 300_000_000
 SHARED, PLATFORMS = 16, 4
-Runs = dict[str, Callable[[], object]]
 
 
 def make_image(folder: Path, layers: int, size: int) -> None:
@@ -109,18 +107,6 @@ def run(*words: str | Path) -> None:
         sys.exit(f"{' '.join(map(str, words))}: exit {done.returncode}\n{done.stderr[-3000:]}")
 
 
-def install(folder: Path, python: Path) -> None:
-    """imagekit in an environment of its own, first on PATH, with the versions that are installed here."""
-    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
-    frozen = subprocess.run([*pip, "freeze", "--exclude-editable"], capture_output=True, text=True, check=True).stdout
-    (folder / "constraints.txt").write_text(frozen)
-    run(python, "-m", "venv", "--without-pip", folder / "env")
-    own = folder / "env/bin/python"
-    run(*pip, "--python", own, "install", "-q", "-c", folder / "constraints.txt", ROOT)
-    run(own, "-m", "compileall", "-q", folder / "env/lib")
-    os.environ["PATH"] = f"{own.parent}:{os.environ['PATH']}"
-
-
 def imagekit(*words: str | Path) -> None:
     run("imagekit", "image", "copy", *words)
 
@@ -134,23 +120,6 @@ def bare(layout: Path, out: Path) -> None:
                 while piece := source.read(1 << 20):
                     state.update(piece)
                     stream.write(piece)
-
-
-def compare(runs: Runs, repeat: int, before: Callable[[], object] = lambda: None) -> dict[str, float]:
-    """Median wall seconds of each, the runs alternating; `before` each run is not measured.
-
-    The order turns, since each run meets what the one before it left to the disk.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    names = list(runs)
-    for _ in range(repeat):
-        for name in names:
-            before()
-            start = time.perf_counter()
-            runs[name]()
-            seconds[name].append(time.perf_counter() - start)
-        names.append(names.pop(0))
-    return {name: statistics.median(values) for name, values in seconds.items()}
 
 
 def row(title: str, seconds: dict[str, float], limits: dict[str, float]) -> list[dict[str, object]]:
@@ -265,7 +234,7 @@ def fresh_pushes(layout: Path, repeat: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeat", type=int, default=10)
-    parser.add_argument("--python", type=Path, default=SYSTEM if SYSTEM.exists() else Path(sys.executable))
+    parser.add_argument("--python", type=Path, default=SYSTEM)
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="imagekit-bench-", ignore_cleanup_errors=True) as place:
