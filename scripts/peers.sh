@@ -10,6 +10,7 @@ oracles=(
   github.com/google/go-containerregistry/cmd/registry@v0.22.1
   distribution=github.com/distribution/distribution/v3/cmd/registry@v3.1.2 # of the same name: NAME=… gives another
   honnef.co/go/tools/cmd/staticcheck@v0.8.2
+  oras.land/oras/cmd/oras@v1.3.6
 )
 # modules whose go.mod has `replace` or `exclude`, which `go install …@version` refuses: built from a module of our own
 own_module=(

@@ -122,6 +122,23 @@ def test_crane_reads_what_is_pushed(written: Written, registry: str, peer: Calla
     assert ran(peer("crane"), "digest", name).strip() == written.index
 
 
+# --- oras -------------------------------------------------------------------------------------------------------------
+
+
+def test_oras_takes_the_archive_with_what_refers_to_the_image(
+    written: Written, registry: str, peer: Callable[[str], Path]
+) -> None:
+    """By its two ways to read a tar: as a backup of a repository, and as a layout."""
+    ran(peer("oras"), "restore", "--plain-http", "--input", written.archive, f"{registry}/oras/restored")
+    layout = ("cp", "-r", "--from-oci-layout", "--to-plain-http", f"{written.archive}:hello")
+    ran(peer("oras"), *layout, f"{registry}/oras/copied:hello")
+    for name in (f"{registry}/oras/restored:hello", f"{registry}/oras/copied:hello"):
+        assert ran(peer("crane"), "digest", name).strip() == written.index
+        found = json.loads(ran(peer("oras"), "discover", "--plain-http", "--format", "json", name))
+        kinds = sorted(one["artifactType"] for one in found["referrers"])
+        assert kinds == sorted([SBOM, "application/vnd.in-toto+json"])
+
+
 # --- containerd -------------------------------------------------------------------------------------------------------
 
 
