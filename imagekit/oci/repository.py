@@ -68,11 +68,20 @@ class Repository:
         return None
 
     def has(self, digest: Digest, /) -> bool:
+        """Whether it is there; a manifest is not if the registry says that what it has has another digest.
+
+        go-containerregistry's registry keeps what arrived of a manifest whose sender was killed (seen in 0.22.1).
+        """
         kind = self._manifests.kind(digest)
         path = f"manifests/{digest}" if kind else f"blobs/{digest}"
         try:
-            self.endpoint.ask("HEAD", path, {"Accept": kind or "*/*"}).release_conn()
+            answer = self.endpoint.ask("HEAD", path, {"Accept": kind or "*/*"})
         except MissingBlobError:
+            self._absent.add(digest)
+            return False
+        answer.release_conn()
+        said = answer.headers.get("Docker-Content-Digest", "")
+        if kind and said.startswith("sha256:") and said != digest:
             self._absent.add(digest)
             return False
         return True

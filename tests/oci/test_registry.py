@@ -122,6 +122,17 @@ def test_a_second_push_brings_back_what_the_registry_lost_below_the_index(small,
         copy(repository, Memory(), repository.resolve())
 
 
+def test_a_manifest_of_which_the_registry_kept_a_part_is_sent_again(small, little):
+    """go-containerregistry's registry does so when the sender is killed: it is there by its digest, and is not it."""
+    store, image = small
+    send(store, image, little.host)
+    child = doc.decode_index(read_verified(store, image)).manifests[0]
+    for broken in (image, child):
+        little.manifests[broken.digest] = (broken.media_type, b"")
+        assert send(store, image, little.host) >= {broken}
+        assert digest_of(little.manifests[broken.digest][1]) == broken.digest
+
+
 def test_what_an_index_in_an_index_names_is_asked_for_too(small, little):
     store, image = small
     outer = put(store, doc.encode(doc.Index(manifests=(image,))), doc.INDEX)
