@@ -87,6 +87,14 @@ def _recover(output: Path) -> None:
     _remove(old)
 
 
+def finish(output: Path) -> None:
+    """Finish what a killed run began, and take away what it left beside `output`; waits for a run that is writing."""
+    wrapper = wrapper_of(output)
+    if wrapper.is_dir():
+        with _locked(wrapper):
+            _recover(output)
+
+
 @contextmanager
 def _locked(wrapper: Path) -> Iterator[None]:
     """The wrapper exists, ignores itself in git and is ours alone; it is gone afterwards."""

@@ -31,7 +31,7 @@ from imagekit.pipeline.remembering import recall, remember
 from imagekit.pipeline.shipping import Passed, Shipped, ship
 from imagekit.pipeline.sums import SUMS, listed_in, sums_in
 from imagekit.platform import Platform
-from imagekit.staging import GITIGNORE, staged
+from imagekit.staging import GITIGNORE, finish, staged
 from imagekit.workers import Workers
 
 
@@ -48,6 +48,7 @@ def write(
     """The finished output folder, swapped in whole; left as it is where every file is what it would be again."""
     place = ground.request.cache / "written" / hex_of(digest_of(str(ground.output.absolute()).encode()))
     fingerprint = _fingerprint(ground, passed, report, foundations)
+    finish(ground.output)
     known = recall(place, _Written)
     if known is not None and known.fingerprint == fingerprint and _is_whole(ground, known.shipped, cancellation):
         return known.shipped

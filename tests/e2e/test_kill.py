@@ -65,6 +65,19 @@ def test_kill_at_fifty_moments(module, imagekit, tmp_path):
     assert not (place / ".dist.imagekit").exists()
 
 
+def test_what_a_killed_run_left_goes_with_one_that_has_nothing_to_do(module, imagekit):
+    """It was killed after the swap: dist/ is what the next run would write."""
+    place = module("hello")
+    assert imagekit("build", cwd=place).returncode == 0
+    before = whole(place / "dist")
+    (place / ".dist.imagekit/new/bin").mkdir(parents=True)
+    (place / ".dist.imagekit/new/bin/half").write_bytes(b"half")
+    (place / ".dist.imagekit/.gitignore").write_text("*\n")
+    assert imagekit("build", cwd=place).returncode == 0
+    assert whole(place / "dist") == before
+    assert not (place / ".dist.imagekit").exists()
+
+
 def kill(place: Path, cache: Path, delay: float, *, staged: bool = False) -> None:
     """Start a build and kill it `delay` seconds later, or that long after it has begun to write."""
     environment = {k: v for k, v in os.environ.items() if k not in ("GOFLAGS", "SOURCE_DATE_EPOCH")}
