@@ -88,11 +88,15 @@ def _recover(output: Path) -> None:
 
 
 def finish(output: Path) -> None:
-    """Finish what a killed run began, and take away what it left beside `output`; waits for a run that is writing."""
+    """Finish what a killed run began, and take away what it left beside `output`; waits for a run that is writing.
+
+    The wrapper's `.gitignore` goes last: a run that is killed here leaves nothing that makes the tree dirty.
+    """
     wrapper = wrapper_of(output)
     if wrapper.is_dir():
         with _locked(wrapper):
             _recover(output)
+            _remove(wrapper / "new")
 
 
 @contextmanager
