@@ -111,7 +111,8 @@ def _locked(wrapper: Path) -> Iterator[None]:
         os.close(descriptor)
     try:
         with unfinished(lambda: wrapper, _given_up):
-            write_whole(wrapper / ".gitignore", GITIGNORE)
+            # not flushed: whoever is killed meanwhile leaves a file that git sees
+            write_whole(wrapper / ".gitignore", GITIGNORE, durable=False)
             yield
     finally:
         _left(wrapper)
@@ -120,6 +121,7 @@ def _locked(wrapper: Path) -> Iterator[None]:
 
 def _given_up(wrapper: Path) -> None:
     if not (wrapper / "journal").exists():
+        remove_tree(wrapper / "new")
         remove_tree(wrapper)
 
 

@@ -48,9 +48,9 @@ def write(
     """The finished output folder, swapped in whole; left as it is where every file is what it would be again."""
     place = ground.request.cache / "written" / hex_of(digest_of(str(ground.output.absolute()).encode()))
     fingerprint = _fingerprint(ground, passed, report, foundations)
-    finish(ground.output)
     known = recall(place, _Written)
     if known is not None and known.fingerprint == fingerprint and _is_whole(ground, known.shipped, cancellation):
+        finish(ground.output)
         return known.shipped
     with staged(ground.output) as folder:
         shipped = ship(ground, passed, report, foundations, folder, cancellation)
