@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,14 +32,24 @@ def line(text: str) -> str:
     return plain(text.replace("\n", "\\n"))
 
 
-def without_surrogates(value: Any) -> Any:
+def json_of(value: Any, encode: Callable[[Any], bytes]) -> bytes:
+    """The JSON that `encode` makes, also of paths that are not UTF-8: what it cannot hold stands as an escape."""
+    try:
+        return encode(value)
+    except UnicodeEncodeError:
+        import msgspec
+
+        return encode(_without_surrogates(msgspec.to_builtins(value)))
+
+
+def _without_surrogates(value: Any) -> Any:
     """The same strings, lists and maps, with escapes for unpaired surrogates, which JSON cannot hold."""
     if isinstance(value, str):
         return value if value.isprintable() else "".join(_escaped(c) if "\ud800" <= c <= "\udfff" else c for c in value)
     if isinstance(value, dict):
-        return {without_surrogates(key): without_surrogates(each) for key, each in value.items()}
+        return {_without_surrogates(key): _without_surrogates(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [without_surrogates(each) for each in value]
+        return [_without_surrogates(each) for each in value]
     return value
 
 

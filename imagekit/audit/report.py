@@ -18,7 +18,7 @@ from imagekit.audit.policy import Waiver
 from imagekit.binary.deep import Deep
 from imagekit.binary.facts import BinaryFacts, Evidence, GoBuild, Traits
 from imagekit.content import parse_json, readable_json
-from imagekit.text import without_surrogates
+from imagekit.text import json_of
 
 SCHEMA = "urn:imagekit:audit:v1"
 _OBEYED = re.compile(r"##(?=\[|vso\[)")
@@ -134,10 +134,7 @@ def inert_json(value: Any) -> bytes:
 
     The value that a reader gets is the same, save for unpaired surrogates, which JSON cannot hold: they stay escapes.
     """
-    try:
-        content = readable_json(value)
-    except UnicodeEncodeError:
-        content = readable_json(without_surrogates(msgspec.to_builtins(value)))
+    content = json_of(value, readable_json)
     if content.isascii() and b"##" not in content and b"\x7f" not in content:
         return content
     text = content.decode()

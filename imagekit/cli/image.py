@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +12,7 @@ import typer
 from imagekit.cli.options import Timeout
 from imagekit.cli.stopping import SWITCH, limit_time
 from imagekit.errors import IntegrityError, UsageError
-from imagekit.text import line
+from imagekit.text import json_of, line
 
 if TYPE_CHECKING:
     from imagekit.oci.parcel import Parcel
@@ -166,7 +166,7 @@ def explain(subject: Source, platform: OnlyPlatforms = None, form: Format = "tex
                     SWITCH.check()
                     where = f"{image.ref_name}:{one.config.platform}"
                     if form == "json":
-                        sys.stdout.write(_encoded({"image": where, "entry": found}, canonical_json) + "\n")
+                        sys.stdout.write(json_of({"image": where, "entry": found}, canonical_json).decode() + "\n")
                     else:
                         why = ": ".join(filter(None, (found.created_by, found.why)))
                         print(
@@ -183,19 +183,7 @@ def _check_format(form: str) -> None:
 def _print(document: object) -> None:
     from imagekit.content import readable_json
 
-    sys.stdout.write(_encoded(document, readable_json))
-
-
-def _encoded(value: object, encode: Callable[[object], bytes]) -> str:
-    """JSON, also of paths that are not UTF-8: what it cannot hold stands as an escape."""
-    try:
-        return encode(value).decode()
-    except UnicodeEncodeError:
-        import msgspec
-
-        from imagekit.text import without_surrogates
-
-        return encode(without_surrogates(msgspec.to_builtins(value))).decode()
+    sys.stdout.write(json_of(document, readable_json).decode())
 
 
 def _opened(subject: str, opened: ExitStack, platforms: Sequence[str] | None = None, *, referrers: bool) -> Parcel:
